@@ -1,0 +1,1 @@
+"""Textkeep: a compliance archive for business text messages."""

@@ -1,0 +1,1 @@
+"""Evidence: append-only log, proofs, signed notes, offline verifier."""

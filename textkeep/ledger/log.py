@@ -1,0 +1,78 @@
+"""The evidence ledger: entries written in the transaction they speak of.
+
+An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts and no personal data, and waits in
+`ledger_pending` in the order it was committed until the signer integrates it.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import rfc8785
+from sqlalchemy import Connection, insert, select
+
+from textkeep.store.tables import ledger_pending
+
+ENTRY_BYTES: Final = 4096
+"""The largest entry, in bytes of its canonical form."""
+
+KINDS: Final = frozenset(
+    {"slice", "refusals", "quarantine", "returned", "hold", "release", "approval", "intent", "committed"}
+    | {"key-destroyed", "erased", "purge", "kept", "activity", "capability", "token", "restore", "missed-run"}
+    | {"clock-reset"}
+)
+"""What an entry can speak of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry as it was written; `seq` is its place in the order of commits, from 1."""
+
+    seq: int
+    kind: str
+    shelf: str | None
+    body: dict[str, Any]
+    made_at: datetime
+
+
+def moment(at: datetime) -> str:
+    """A moment as entries and reports write it: RFC 3339, UTC, milliseconds, `Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def append(
+    connection: Connection, kind: str, body: Mapping[str, Any], *, now: datetime, shelf: str | None = None
+) -> int:
+    """Write an entry in the caller's transaction and give its `seq`.
+
+    Raises ValueError for an unknown kind and for an entry over 4 KiB: both are faults of the house, not of a caller.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"no entry is of kind {kind}")
+    entry = {"v": 1, "kind": kind, "time": moment(now), **({"shelf": shelf} if shelf else {}), **body}
+    written = rfc8785.dumps(entry)
+    if len(written) > ENTRY_BYTES:
+        raise ValueError(f"an entry of kind {kind} is over {ENTRY_BYTES} bytes")
+    made = connection.execute(
+        insert(ledger_pending).values(kind=kind, shelf=shelf, entry=written.decode("utf-8"), made_at=now)
+    )
+    key = made.inserted_primary_key
+    if key is None:
+        raise RuntimeError("the database gave no sequence number")
+    return int(key[0])
+
+
+def entries(
+    connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = (), after: int = 0
+) -> list[Entry]:
+    """The entries of a shelf, of some kinds, or all, in the order they were committed."""
+    wanted = select(ledger_pending).where(ledger_pending.c.seq > after).order_by(ledger_pending.c.seq)
+    if shelf is not None:
+        wanted = wanted.where(ledger_pending.c.shelf == shelf)
+    if kinds:
+        wanted = wanted.where(ledger_pending.c.kind.in_(kinds))
+    return [
+        Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at) for row in connection.execute(wanted)
+    ]

@@ -1,0 +1,1 @@
+"""One engine, one transaction(), every table, migrations."""

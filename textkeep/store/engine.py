@@ -1,0 +1,142 @@
+"""One engine, one `transaction()`.
+
+SQLite is opened with `synchronous=FULL` in WAL mode: what a transaction committed is on disk when it returns. There is
+one writing connection, because several hit the WAL-reset bug before SQLite 3.51.3, and because two writers would only
+wait for each other. Readers have connections of their own and see a snapshot.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from textkeep.errors import Outage, Unsound
+
+READERS: Final = 16
+"""How many reading connections there may be at once."""
+
+STATEMENTS: Final = 8192
+"""How many compiled statements are kept: a few for each of some 430 shelves."""
+
+RETRY_AFTER: Final = 5
+"""Seconds after which a caller may try again when the database does not answer."""
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA cache_size=-65536",
+)
+
+
+class Store:
+    """The database: everything Textkeep keeps but the keyring and the index."""
+
+    def __init__(self, writer: Engine, reader: Engine) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._lock = threading.Lock()
+        self._busy = threading.local()
+
+    @classmethod
+    def open(cls, url: str) -> "Store":
+        """The store at a SQLAlchemy URL. Raises Unsound for an engine that this version does not have."""
+        if url == "sqlite://":
+            engine = _sqlite(url, memory=True)
+            return cls(engine, engine)
+        if url.startswith("sqlite:///"):
+            return cls(_sqlite(url, pool=1), _sqlite(url, pool=READERS, reading=True))
+        raise Unsound(
+            "this version stores on SQLite only",
+            field="TEXTKEEP_DATABASE_URL",
+            remedy="Leave TEXTKEEP_DATABASE_URL out, or name a file: sqlite:////path/textkeep.db",
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """The only way to write: committed and on disk when it returns, undone when it raises.
+
+        One at a time; other threads wait. Raises Outage where the database does not take it, and RuntimeError where
+        the thread is inside another transaction or reading already.
+        """
+        with self._alone(), self._lock, _translated(), self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A snapshot to read from. Raises like `transaction`."""
+        if self._reader is self._writer:
+            with self.transaction() as connection:
+                yield connection
+            return
+        with self._alone(), _translated(), self._reader.begin() as connection:
+            yield connection
+
+    def settle(self) -> None:
+        """Write everything committed into the main file and empty the write-ahead log.
+
+        The log keeps pages of dropped tables until then. A reader in the way only postpones it to the next call.
+        """
+        with self._alone(), self._lock, _translated(), self._writer.connect() as connection:
+            raw = connection.connection.driver_connection
+            if isinstance(raw, sqlite3.Connection):
+                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def close(self) -> None:
+        """Give every connection back to the system."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if getattr(self._busy, "now", False):
+            raise RuntimeError("this thread is inside a transaction or reading already")
+        self._busy.now = True
+        try:
+            yield
+        finally:
+            self._busy.now = False
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as exc:
+        if isinstance(exc.orig, sqlite3.OperationalError) or exc.connection_invalidated:
+            raise Outage("the database does not answer", retry_after=RETRY_AFTER) from exc
+        raise
+
+
+def _sqlite(url: str, *, memory: bool = False, pool: int = 1, reading: bool = False) -> Engine:
+    shared = {"check_same_thread": False, "isolation_level": None, "cached_statements": 2048}
+    if memory:
+        engine = create_engine(url, poolclass=StaticPool, connect_args=shared, **_quiet())
+    else:
+        engine = create_engine(
+            url, poolclass=QueuePool, pool_size=pool, max_overflow=0, connect_args=shared, **_quiet()
+        )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: object) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        if reading:
+            connection.execute("PRAGMA query_only=ON")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _quiet() -> dict[str, int | bool]:
+    return {"hide_parameters": True, "query_cache_size": STATEMENTS}

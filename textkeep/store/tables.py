@@ -1,0 +1,260 @@
+"""Every table, the same on every engine.
+
+Clear columns hold what design calls clear and nothing else: shelf, handles, slice, tag, version, commitment, size,
+counts, roots and times of arrival. Everything a person wrote or is named by lies in a column called `sealed`.
+"""
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    TypeDecorator,
+    inspect,
+)
+from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC, stored as whole microseconds since 1970, so that it compares alike on every engine."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Microseconds; refuses a moment without a zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a zone cannot be stored")
+        return (value - _EPOCH) // _TICK
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """The moment, in UTC."""
+        return None if value is None else _EPOCH + value * _TICK
+
+
+_SAMPLE: Final = "sample0shelf"
+
+metadata = MetaData()
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""Small named facts of the archive: its id, the demo mark, the last time seen."""
+
+shelves = Table(
+    "shelves",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("due_at", Instant),
+)
+"""One row a shelf. `commitment` is its secret's; the row and its tables exist only after the secret is on disk."""
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("shelf", Text, nullable=False, index=True),
+    Column("received_at", Instant, nullable=False),
+    Column("producer", LargeBinary, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("versions", Integer, nullable=False),
+    Column("duplicates", Integer, nullable=False),
+    Column("quarantined", Integer, nullable=False),
+    Column("refused", Integer, nullable=False),
+    Column("root", LargeBinary),
+)
+"""What a receipt says once its ids have left. `shelf` is that of the day it came; it goes with it."""
+
+slices = Table(
+    "slices",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("batch", Text, nullable=False),
+    Column("shelf", Text, nullable=False, index=True),
+    Column("accepted", Integer, nullable=False),
+    Column("versions", Integer, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("indexed", Boolean, nullable=False),
+    Index("slices_unindexed", "indexed", "received_at"),
+)
+"""One row for each (batch, shelf): the unit of claiming, vocabulary, Merkle roots and ledger entries."""
+
+ledger_pending = Table(
+    "ledger_pending",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    Column("shelf", Text, index=True),
+    Column("entry", Text, nullable=False),
+    Column("made_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Canonical JSON entries written in the transaction they speak of, waiting to be integrated and signed."""
+
+orgs = Table(
+    "orgs",
+    metadata,
+    Column("handle", LargeBinary, primary_key=True),
+    Column("lookup", LargeBinary, nullable=False, unique=True),
+    Column("commitment", LargeBinary, nullable=False),
+    Column("registered_at", Instant, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Organisations by handle; `lookup` is a keyed token of the name, `sealed` the name itself."""
+
+directory = Table(
+    "directory",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("org", LargeBinary, nullable=False, index=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""Directory records over time; kind, key and members are sealed."""
+
+persons = Table(
+    "persons",
+    metadata,
+    Column("handle", LargeBinary, primary_key=True),
+    Column("lookup", LargeBinary, nullable=False, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+)
+"""People by handle, like organisations."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("person", LargeBinary, nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("orgs", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("revoked_at", Instant),
+)
+"""Bearer tokens by SHA-256. `roles` is space-separated; `orgs` hex handles likewise, or `*`."""
+
+purges = Table(
+    "purges",
+    metadata,
+    Column("shelf", Text, primary_key=True),
+    Column("number", Integer, nullable=False, unique=True),
+    Column("attempt", Integer, nullable=False),
+    Column("facts", Text, nullable=False),
+    Column("opened_at", Instant, nullable=False),
+    Column("closed_at", Instant),
+)
+"""What a purge has found so far, as JSON; the shelf's `state` says how far it is."""
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("outcome", Text),
+)
+"""Each purge run, whatever it found, so that a day without one can be told."""
+
+
+@lru_cache(maxsize=2048)
+def texts_of(shelf: str) -> Table:
+    """The sealed texts of a shelf."""
+    name = _table_name("texts", shelf)
+    return Table(
+        name,
+        MetaData(),
+        Column("org", LargeBinary, nullable=False),
+        Column("tag", LargeBinary, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("slice", BigInteger, nullable=False),
+        Column("commitment", LargeBinary, nullable=False),
+        Column("size", Integer, nullable=False),
+        Column("sealed", LargeBinary, nullable=False),
+        PrimaryKeyConstraint("tag", "version", "org"),
+        Index(f"{name}_slice", "slice"),
+    )
+
+
+@lru_cache(maxsize=2048)
+def papers_of(shelf: str) -> Table:
+    """What else is sealed on a shelf and goes with it: quarantine, vocabulary segments, activity detail."""
+    name = _table_name("papers", shelf)
+    return Table(
+        name,
+        MetaData(),
+        Column("id", LargeBinary, primary_key=True),
+        Column("kind", Text, nullable=False),
+        Column("org", LargeBinary, nullable=False),
+        Column("slice", BigInteger),
+        Column("commitment", LargeBinary, nullable=False),
+        Column("size", Integer, nullable=False),
+        Column("made_at", Instant, nullable=False),
+        Column("sealed", LargeBinary, nullable=False),
+        Index(f"{name}_kind", "kind", "org"),
+    )
+
+
+def _table_name(prefix: str, shelf: str) -> str:
+    return f"{prefix}_{_suffix(shelf)}"
+
+
+def _suffix(shelf: str) -> str:
+    if not shelf.replace("-", "").isalnum() or not shelf.isascii():
+        raise ValueError("not a shelf's name")
+    return shelf.replace("-", "_")
+
+
+@lru_cache(maxsize=4)
+def _creation(dialect: Dialect) -> tuple[str, ...]:
+    """The statements that make a shelf's tables, compiled once: some 430 shelves are opened at the first start."""
+    made: list[str] = []
+    for table in (texts_of(_SAMPLE), papers_of(_SAMPLE)):
+        made.append(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
+        made += [str(CreateIndex(each, if_not_exists=True).compile(dialect=dialect)) for each in table.indexes]
+    return tuple(made)
+
+
+def create_shelf_tables(connection: Connection, shelf: str) -> None:
+    """Make a shelf's tables where they are not there yet."""
+    for statement in _creation(connection.dialect):
+        connection.exec_driver_sql(statement.replace(_SAMPLE, _suffix(shelf)))
+
+
+def drop_shelf_tables(connection: Connection, shelf: str) -> None:
+    """Drop a shelf's tables where they are there."""
+    for table in (texts_of(shelf), papers_of(shelf)):
+        connection.execute(DropTable(table, if_exists=True))
+
+
+def shelf_tables(connection: Connection, shelf: str) -> list[str]:
+    """The names of those of a shelf's tables that are there."""
+    found = inspect(connection)
+    return [table.name for table in (texts_of(shelf), papers_of(shelf)) if found.has_table(table.name)]
