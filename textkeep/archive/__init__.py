@@ -1,0 +1,1 @@
+"""The vault: texts, shelves, keyring, sealing, slices, activity."""

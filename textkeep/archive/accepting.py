@@ -1,0 +1,261 @@
+"""How a batch becomes rows, inside the vault's transaction: duplicates, versions, slices, quarantine, entries."""
+
+import hashlib
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, insert
+
+from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
+from textkeep.archive.papers import Papers
+from textkeep.archive.rows import REWRITTEN, UPDATED, open_row, seal_row
+from textkeep.archive.sealing import Sealer
+from textkeep.archive.shelf import Day, Shelf, State, expired
+from textkeep.archive.tags import Tagged, TaggedBatch
+from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_disposition_differs
+from textkeep.errors import Unsound
+from textkeep.ledger import log, tree
+from textkeep.store.bulk import insert_texts, texts_with_tags
+from textkeep.store.tables import batches, slices
+
+ORGS_PER_SLICE: Final = 64
+"""How many organisations one slice may hold, so that its ledger entry stays under 4 KiB."""
+
+Place = tuple[Shelf, Handle, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Accepting:
+    """What accepting stands on while its transaction is open."""
+
+    connection: Connection
+    states: dict[str, State]
+    sealer: Sealer
+    papers: Papers
+    now: datetime
+
+    def takes(self, shelf: str) -> bool:
+        """Whether a shelf still takes texts."""
+        return self.states.get(shelf) == "open"
+
+
+@dataclass(frozen=True, slots=True)
+class _New:
+    """A record that will be stored, and as which version."""
+
+    tagged: Tagged
+    text_id: TextId
+    flags: tuple[str, ...]
+
+
+def insert_batch(accepting: Accepting, batch: TaggedBatch) -> Receipt:
+    """Store one batch and give its receipt; nothing counts until the caller's transaction commits."""
+    items: list[Item] = []
+    alive: list[Tagged] = []
+    refused: list[Incoming] = list(batch.gone)
+    for tagged in batch.tagged:
+        if not accepting.takes(tagged.shelf) or _is_expired(tagged.record, accepting.now):
+            refused.append(tagged.record)
+        else:
+            alive.append(tagged)
+    new = list(_decide(accepting, alive, items))
+    roots = [_insert_slice(accepting, batch, shelf, part) for shelf, part in _slices(new)]
+    items += [_item_of(each) for each in new]
+    quarantined = [record for record in batch.others if record.verdict == "quarantine"]
+    refused += [record for record in batch.others if record.verdict == "refuse"]
+    items += _quarantine(accepting, batch, quarantined)
+    items += _refuse(accepting, batch, refused)
+    root = tree.root([tree.leaf_hash(each) for each in roots]) if roots else None
+    receipt = receipt_of(batch.batch, root, items)
+    _insert_receipt(accepting, batch, receipt, root)
+    return receipt
+
+
+def _is_expired(record: Incoming, now: datetime) -> bool:
+    return record.sent_at is not None and expired(record.sent_at, now)
+
+
+def _item_of(new: _New) -> Item:
+    outcome: Outcome = "accepted" if new.text_id.version == 1 else "version"
+    return Item(new.tagged.record.index, new.tagged.record.id, outcome, str(new.text_id), None, new.flags)
+
+
+def _decide(accepting: Accepting, alive: Sequence[Tagged], items: list[Item]) -> Iterator[_New]:
+    """Tell new texts and versions from duplicates; the latter become items at once."""
+    known = _known(accepting, alive)
+    for tagged in alive:
+        place = (tagged.shelf, tagged.org, tagged.first.tag)
+        earlier = known.setdefault(place, [])
+        record = tagged.record
+        if not earlier:
+            earlier.append(record.raw)
+            yield _New(tagged, tagged.first, record.flags)
+            continue
+        content = content_of(record.raw)
+        same = next((at for at, raw in enumerate(earlier, 1) if raw == record.raw or content_of(raw) == content), None)
+        if same is not None:
+            text_id = TextId(tagged.first.day, tagged.first.tag, same)
+            items.append(Item(record.index, record.id, "duplicate", str(text_id), None, ()))
+            continue
+        what = UPDATED if any(only_disposition_differs(raw, record.raw) for raw in earlier) else REWRITTEN
+        earlier.append(record.raw)
+        text_id = TextId(tagged.first.day, tagged.first.tag, len(earlier))
+        yield _New(tagged, text_id, (*record.flags, what))
+
+
+def _known(accepting: Accepting, alive: Sequence[Tagged]) -> dict[Place, list[bytes]]:
+    """The exact bytes of the versions that are stored already, first to last, by place."""
+    wanted: dict[Shelf, set[bytes]] = defaultdict(set)
+    for tagged in alive:
+        wanted[tagged.shelf].add(tagged.first.tag)
+    known: dict[Place, list[bytes]] = {}
+    for shelf, tags in wanted.items():
+        for row in texts_with_tags(accepting.connection, shelf, sorted(tags)):
+            known.setdefault((shelf, row.org, row.tag), []).append(open_row(accepting.sealer, shelf, row).raw)
+    return known
+
+
+def _slices(new: Iterable[_New]) -> Iterator[tuple[Shelf, list[_New]]]:
+    """One slice for each shelf, oldest day first; a further one where a slice would name too many organisations."""
+    by_shelf: dict[Shelf, dict[Handle, list[_New]]] = defaultdict(lambda: defaultdict(list))
+    for each in new:
+        by_shelf[each.tagged.shelf][each.tagged.org].append(each)
+    for shelf in sorted(by_shelf):
+        orgs = sorted(by_shelf[shelf])
+        for start in range(0, len(orgs), ORGS_PER_SLICE):
+            yield shelf, [each for org in orgs[start : start + ORGS_PER_SLICE] for each in by_shelf[shelf][org]]
+
+
+def _insert_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Sequence[_New]) -> bytes:
+    slice_id = int.from_bytes(os.urandom(8), "big") >> 1
+    received_at = batch.batch.received_at
+    rows = [
+        seal_row(
+            accepting.sealer,
+            shelf,
+            each.tagged.org,
+            each.text_id,
+            each.tagged.record.raw,
+            received_at=received_at,
+            slice_id=slice_id,
+            flags=each.flags,
+        )
+        for each in part
+    ]
+    insert_texts(accepting.connection, shelf, rows)
+    root = tree.root_of_set([leaf(org, committed) for org, _, _, _, committed, _, _ in rows])
+    orgs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for each in part:
+        orgs[each.tagged.org.hex()][each.text_id.version > 1] += 1
+    accepted = sum(counts[0] for counts in orgs.values())
+    accepting.connection.execute(
+        insert(slices).values(
+            id=slice_id,
+            batch=batch.batch.id,
+            shelf=shelf,
+            accepted=accepted,
+            versions=len(part) - accepted,
+            root=root,
+            received_at=received_at,
+            indexed=False,
+        )
+    )
+    body = {
+        "batch": batch.batch.id,
+        "slice": f"{slice_id:016x}",
+        "accepted": accepted,
+        "versions": len(part) - accepted,
+        "orgs": orgs,
+        "root": root.hex(),
+    }
+    log.append(accepting.connection, "slice", body, now=accepting.now, shelf=shelf)
+    return root
+
+
+def leaf(org: bytes, commitment: bytes) -> bytes:
+    """SHA-256(org handle || commitment): what a text is in every root that speaks of it."""
+    return hashlib.sha256(org + commitment).digest()
+
+
+def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]) -> Iterator[Item]:
+    """Seal what cannot be archived as a text on the shelf of its day, else on that of the day it came."""
+    by_shelf: dict[Shelf, list[Incoming]] = defaultdict(list)
+    for record in records:
+        by_shelf[_quarantine_shelf(accepting, record)].append(record)
+    for shelf, part in sorted(by_shelf.items()):
+        leaves = []
+        for record in part:
+            org = record.org or HOUSE
+            envelope = {"reason": record.reason, "field": record.field, "index": record.index, "batch": batch.batch.id}
+            plain = json.dumps(envelope).encode() + b"\n" + record.raw
+            paper = accepting.papers.add(
+                accepting.connection, shelf, "quarantine", org, plain, now=batch.batch.received_at
+            )
+            leaves.append(leaf(org, paper.commitment))
+        body = {
+            "batch": batch.batch.id,
+            "reasons": _reasons(part),
+            "count": len(part),
+            "root": tree.root_of_set(leaves).hex(),
+        }
+        log.append(accepting.connection, "quarantine", body, now=accepting.now, shelf=shelf)
+    return (Item(record.index, record.id, "quarantined", None, record.reason) for record in records)
+
+
+def _quarantine_shelf(accepting: Accepting, record: Incoming) -> Shelf:
+    sent_at = record.sent_at
+    if sent_at is not None and sent_at <= accepting.now and not expired(sent_at, accepting.now):
+        shelf = Day.of(sent_at).shelf
+        if accepting.takes(shelf):
+            return shelf
+    today = Day.of(accepting.now).shelf
+    if not accepting.takes(today):
+        raise Unsound(
+            "today has no open shelf",
+            remedy="Start the archive again: shelves are opened 30 days ahead at every start and every hour.",
+        )
+    return today
+
+
+def _refuse(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]) -> list[Item]:
+    """Count what came too late: the ledger keeps a number for each day with a shelf, and one for the rest."""
+    days: Counter[str | None] = Counter()
+    for record in records:
+        day = None if record.sent_at is None else Day.of(record.sent_at).shelf
+        days[day if day in accepting.states else None] += 1
+    for shelf, count in sorted(days.items(), key=lambda each: each[0] or ""):
+        body = {
+            "batch": batch.batch.id,
+            "producer": batch.batch.producer.hex(),
+            "count": count,
+            "reasons": {"expired": count},
+        }
+        log.append(accepting.connection, "refusals", body, now=accepting.now, shelf=shelf)
+    return [Item(record.index, record.id, "refused", None, record.reason or "expired") for record in records]
+
+
+def _reasons(records: Iterable[Incoming]) -> dict[str, int]:
+    return dict(Counter(record.reason or "unreadable" for record in records))
+
+
+def _insert_receipt(accepting: Accepting, batch: TaggedBatch, receipt: Receipt, root: bytes | None) -> None:
+    accepting.connection.execute(
+        insert(batches).values(
+            id=receipt.batch_id,
+            shelf=Day.of(receipt.received_at).shelf,
+            received_at=receipt.received_at,
+            producer=batch.batch.producer,
+            read=receipt.read,
+            accepted=receipt.accepted,
+            versions=receipt.versions,
+            duplicates=receipt.duplicates,
+            quarantined=receipt.quarantined,
+            refused=receipt.refused,
+            root=root,
+        )
+    )

@@ -1,0 +1,1 @@
+"""Where a keyring's documents lie, and what seals them."""

@@ -1,0 +1,47 @@
+"""The keyring's documents as files of one folder, for one machine."""
+
+from pathlib import Path
+
+from textkeep.archive.drivers.files import remove_durably, sync_folder, write_durably
+from textkeep.errors import Outage, Unsound
+
+
+class FolderStore:
+    """`KeyringStore` over a folder (0700) of files (0600).
+
+    A document is written beside the old one, synced, read back, renamed over it, and the folder is synced.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def read(self, name: str) -> bytes | None:
+        """A document, or None; what a crash left half written is not one, and goes."""
+        remove_durably(self._half(name))
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise Outage("the keyring cannot be read", retry_after=30) from exc
+
+    def swap(self, name: str, was: bytes | None, now: bytes) -> None:
+        """Put `now` in the place of `was`. Raises Unsound where somebody else has changed it, Outage on a full disk."""
+        half = self._half(name)
+        if self.read(name) != was:
+            raise Unsound(
+                "the keyring was changed by somebody else",
+                remedy="Stop every other process that uses this keyring, then start again.",
+            )
+        try:
+            write_durably(half, now)
+            if half.read_bytes() != now:
+                raise Outage("the keyring could not be written as it is", retry_after=30)
+            half.replace(self._folder / name)
+            sync_folder(self._folder)
+        except OSError as exc:
+            raise Outage("the keyring cannot be written", retry_after=30) from exc
+
+    def _half(self, name: str) -> Path:
+        return self._folder / f"{name}.new"

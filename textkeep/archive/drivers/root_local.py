@@ -1,0 +1,73 @@
+"""A root key in a file: for one machine, and as strong as that machine's disk."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from textkeep.archive.drivers.files import remove_durably, sync_folder, write_durably
+from textkeep.errors import Outage, Unsound
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+
+class LocalRoot:
+    """`Root` over a folder of key files (0600), named by random ids.
+
+    Forgetting one overwrites its bytes before the name goes. On copy-on-write and flash storage the old blocks may
+    outlive that; docs/cryptographic-erase.md says so, and an HSM or a KMS is the way out.
+    """
+
+    kind = "local"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def create(self) -> str:
+        """A new key of 32 random bytes in a file of its own."""
+        root = os.urandom(8).hex()
+        try:
+            write_durably(self._folder / root, os.urandom(KEY_BYTES))
+            sync_folder(self._folder)
+        except OSError as exc:
+            raise Outage("no root key can be written", retry_after=30) from exc
+        return root
+
+    def wrap(self, root: str, key: bytes) -> bytes:
+        """nonce (12) || AES-256-GCM of `key`, with the root's id as associated data."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + AESGCM(self._key(root)).encrypt(nonce, key, root.encode())
+
+    def unwrap(self, root: str, wrapped: bytes) -> bytes:
+        """The key that `wrap` sealed. Raises Unsound where the root is gone or the bytes are not its own."""
+        try:
+            return AESGCM(self._key(root)).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], root.encode())
+        except InvalidTag:
+            raise Unsound("the keyring was not sealed under this root") from None
+
+    def forget(self, root: str) -> None:
+        """Overwrite the key, then remove it."""
+        path = self._folder / root
+        if root in self.known():
+            write_durably(path, bytes(KEY_BYTES))
+            remove_durably(path)
+
+    def known(self) -> set[str]:
+        """The ids of the roots in the folder."""
+        return {path.name for path in self._folder.iterdir()}
+
+    def _key(self, root: str) -> bytes:
+        path = self._folder / root
+        if root not in self.known():
+            raise Unsound(
+                "the root key of the keyring is missing",
+                remedy="Restore the keyring and its root together, from one backup of the keyring.",
+            )
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise Unsound("the root key of the keyring is damaged")
+        return key

@@ -1,0 +1,103 @@
+"""A shelf's papers: what else is sealed on it and goes with it, beside the texts.
+
+Quarantined records, vocabulary segments and activity detail. Each is sealed under the key of its own purpose, bound to
+its kind, its id and its commitment; the salt of the commitment stands before the content, as with a text.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from sqlalchemy import Connection, Row, delete, func, insert, select
+
+from textkeep.archive.sealing import CannotOpen, Sealer
+from textkeep.archive.text import SALT_BYTES, Handle, commitment
+from textkeep.store.tables import papers_of
+
+Kind = Literal["quarantine", "vocabulary", "activity"]
+PAPER_ID_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Paper:
+    """One sealed side record, opened."""
+
+    id: bytes
+    kind: Kind
+    org: Handle
+    slice: int | None
+    made_at: datetime
+    commitment: bytes
+    plain: bytes
+
+
+class Papers:
+    """Adds, opens and counts the papers of a shelf, in the caller's transaction."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+
+    def add(
+        self,
+        connection: Connection,
+        shelf: str,
+        kind: Kind,
+        org: Handle,
+        plain: bytes,
+        *,
+        now: datetime,
+        slice_id: int | None = None,
+    ) -> Paper:
+        """Seal `plain` on a shelf that the caller holds locked, and give the paper it became."""
+        paper_id, salt = os.urandom(PAPER_ID_BYTES), os.urandom(SALT_BYTES)
+        committed = commitment(salt, plain)
+        sealed = self._sealer.seal(kind, shelf, org, (kind.encode(), paper_id, committed), salt + plain)
+        connection.execute(
+            insert(papers_of(shelf)),
+            {
+                "id": paper_id,
+                "kind": kind,
+                "org": org,
+                "slice": slice_id,
+                "commitment": committed,
+                "size": len(plain),
+                "made_at": now,
+                "sealed": sealed,
+            },
+        )
+        return Paper(paper_id, kind, org, slice_id, now, committed, plain)
+
+    def of_kind(self, connection: Connection, shelf: str, kind: Kind, org: Handle | None = None) -> Iterator[Paper]:
+        """The papers of one kind, of one organisation or of all, oldest first. Raises CannotOpen at a damaged one."""
+        table = papers_of(shelf)
+        wanted = select(table).where(table.c.kind == kind).order_by(table.c.made_at, table.c.id)
+        if org is not None:
+            wanted = wanted.where(table.c.org == org)
+        for row in connection.execute(wanted):
+            yield self._opened(shelf, row)
+
+    def get(self, connection: Connection, shelf: str, paper_id: bytes) -> Paper | None:
+        """One paper by its id, or None."""
+        table = papers_of(shelf)
+        row = connection.execute(select(table).where(table.c.id == paper_id)).one_or_none()
+        return None if row is None else self._opened(shelf, row)
+
+    def remove(self, connection: Connection, shelf: str, ids: Sequence[bytes]) -> None:
+        """Take papers out that others have replaced in the same transaction (vocabulary that was compacted)."""
+        table = papers_of(shelf)
+        connection.execute(delete(table).where(table.c.id.in_(ids)))
+
+    def counts(self, connection: Connection, shelf: str) -> dict[str, int]:
+        """How many papers of each kind there are."""
+        table = papers_of(shelf)
+        counted = connection.execute(select(table.c.kind, func.count()).group_by(table.c.kind))
+        return {row[0]: row[1] for row in counted}
+
+    def _opened(self, shelf: str, row: Row[Any]) -> Paper:
+        opened = self._sealer.open(row.kind, shelf, row.org, (row.kind.encode(), row.id, row.commitment), row.sealed)
+        plain = opened[SALT_BYTES:]
+        if commitment(opened[:SALT_BYTES], plain) != row.commitment:
+            raise CannotOpen("a sealed record does not match its commitment")
+        return Paper(row.id, row.kind, row.org, row.slice, row.made_at, row.commitment, plain)

@@ -1,0 +1,101 @@
+"""One sealed text as a row of its shelf's table, and back.
+
+What is sealed: salt (32) || received at (8, microseconds since 1970, big-endian) || slice (8) || length of flags (2) ||
+flags (ASCII, comma-separated) || the exact bytes received. The commitment covers salt and exact bytes only, so that it
+stays the same when a text is sealed again elsewhere.
+"""
+
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from sqlalchemy import Row
+
+from textkeep.archive.sealing import CannotOpen, Sealer
+from textkeep.archive.shelf import Day
+from textkeep.archive.text import SALT_BYTES, Event, Handle, TextId, commitment, read_event
+from textkeep.store.bulk import TextValues
+
+REWRITTEN: Final = "rewritten"
+UPDATED: Final = "updated"
+
+_ENVELOPE: Final = struct.Struct(">qqH")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A text, opened from its shelf.
+
+    `flags` are those it was accepted with and, where a later version says otherwise than it, `rewritten`.
+    """
+
+    id: TextId
+    org: Handle
+    event: Event
+    received_at: datetime
+    flags: tuple[str, ...]
+    slice: int
+    raw: bytes
+    commitment: bytes
+
+    def __repr__(self) -> str:
+        return f"Opened({self.id})"
+
+
+def seal_row(
+    sealer: Sealer,
+    shelf: str,
+    org: Handle,
+    text_id: TextId,
+    raw: bytes,
+    *,
+    received_at: datetime,
+    slice_id: int,
+    flags: Iterable[str],
+) -> TextValues:
+    """Seal the exact bytes of a record as a row of `shelf`."""
+    salt = os.urandom(SALT_BYTES)
+    committed = commitment(salt, raw)
+    written = ",".join(flags).encode("ascii")
+    envelope = _ENVELOPE.pack((received_at - _EPOCH) // _TICK, slice_id, len(written))
+    sealed = sealer.seal("body", shelf, org, (str(text_id).encode(), committed), salt + envelope + written + raw)
+    return (org, text_id.tag, text_id.version, slice_id, committed, len(raw), sealed)
+
+
+def open_row(sealer: Sealer, shelf: str, row: Row[Any]) -> Opened:
+    """Open a row of a day's table.
+
+    Raises CannotOpen where it was altered or moved, SecretDestroyed where its shelf has been purged.
+    """
+    text_id = TextId(_date_of(shelf), row.tag, row.version)
+    plain = sealer.open("body", shelf, row.org, (str(text_id).encode(), row.commitment), row.sealed)
+    received, slice_id, length = _ENVELOPE.unpack_from(plain, SALT_BYTES)
+    start = SALT_BYTES + _ENVELOPE.size + length
+    raw = plain[start:]
+    if commitment(plain[:SALT_BYTES], raw) != row.commitment or slice_id != row.slice or len(raw) != row.size:
+        raise CannotOpen("a sealed text does not match its row")
+    written = plain[start - length : start].decode("ascii")
+    flags = tuple(written.split(",")) if written else ()
+    return Opened(text_id, row.org, read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, row.commitment)
+
+
+def with_derived_flags(versions: list[Opened]) -> list[Opened]:
+    """The versions of one text, first to last, each `rewritten` where it or a later one is."""
+    derived: list[Opened] = []
+    rewritten = False
+    for opened in sorted(versions, key=lambda each: each.id.version, reverse=True):
+        own = REWRITTEN in opened.flags
+        derived.append(replace(opened, flags=(*opened.flags, REWRITTEN)) if rewritten and not own else opened)
+        rewritten = rewritten or own
+    return derived[::-1]
+
+
+@lru_cache(maxsize=1024)
+def _date_of(shelf: str) -> date:
+    return Day.named(shelf).date

@@ -1,0 +1,73 @@
+"""Sealing: a key for each (purpose, shelf, organisation), and what is sealed bound to its place.
+
+Byte layout of what is sealed, format 1:
+
+    0x01 || nonce (12, random) || AES-256-GCM ciphertext || tag (16)
+
+Associated data: length-prefixed format version, shelf, organisation handle, and whatever else binds the row (for a text
+its id and its commitment). A row moved to any other place does not open.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from textkeep.archive.keyring import DERIVED_KEYS, NONCE_BYTES, Keyring, Purpose, prefixed
+from textkeep.archive.text import Handle
+from textkeep.errors import TextkeepError, Unsound
+
+FORMAT: Final = b"\x01"
+
+
+class CannotOpen(Unsound):
+    """Sealed bytes are not what was sealed in this place: altered, moved, or under another key."""
+
+    problem = "cannot-open"
+    title = "A sealed record does not open"
+    remedy = "Restore the database, or ask for the audit of that day; the record counts as held until it is decided."
+
+
+class Sealer:
+    """Seals and opens under the keys of a keyring. Its ciphers go as soon as the secret behind them is destroyed."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self._ciphers: dict[tuple[str, str, bytes], tuple[AESGCM, bytes]] = {}
+        keyring.subscribe(lambda _name: self._ciphers.clear())
+
+    def seal(self, purpose: Purpose, shelf: str, org: Handle, bound: Sequence[bytes], plain: bytes) -> bytes:
+        """Seal `plain` in its place. Raises SecretDestroyed or SecretMissing."""
+        nonce = os.urandom(NONCE_BYTES)
+        cipher, place = self._cipher(purpose, shelf, org)
+        return FORMAT + nonce + cipher.encrypt(nonce, plain, place + prefixed(*bound))
+
+    def open(self, purpose: Purpose, shelf: str, org: Handle, bound: Sequence[bytes], sealed: bytes) -> bytes:
+        """What was sealed in that place. Raises CannotOpen, SecretDestroyed or SecretMissing."""
+        if sealed[:1] != FORMAT:
+            raise CannotOpen("a sealed record is of no known format")
+        start = 1 + NONCE_BYTES
+        try:
+            cipher, place = self._cipher(purpose, shelf, org)
+            return cipher.decrypt(sealed[1:start], sealed[start:], place + prefixed(*bound))
+        except (InvalidTag, ValueError):
+            raise CannotOpen("a sealed record does not open in its place") from None
+
+    def _cipher(self, purpose: Purpose, shelf: str, org: Handle) -> tuple[AESGCM, bytes]:
+        """A cipher and the part of the associated data that all it seals has in common."""
+        name = (purpose, shelf, org)
+        found = self._ciphers.get(name)
+        if found is None:
+            place = prefixed(FORMAT, shelf.encode(), org)
+            found = (AESGCM(self._keyring.derive(purpose, shelf, org)), place)
+            if len(self._ciphers) >= DERIVED_KEYS:
+                self._ciphers.clear()
+            self._ciphers[name] = found
+            try:
+                self._keyring.derive(purpose, shelf, org)
+            except TextkeepError:  # destroyed in the meantime: what was just kept must not outlive it
+                self._ciphers.pop(name, None)
+                raise
+        return found

@@ -1,0 +1,127 @@
+"""The shelves there are: their rows, their states, their locks, and the secrets they need before the first text."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
+
+from textkeep.archive.keyring import Keyring, shelf_secret
+from textkeep.archive.shelf import STATES, Day, Shelf, State, open_days
+from textkeep.errors import Unsound
+from textkeep.store.engine import Store
+from textkeep.store.tables import create_shelf_tables, shelves
+
+UNSHREDDED: Final[frozenset[State]] = frozenset(STATES[: STATES.index("shredded")])
+"""The states in which a shelf's secret may still be there."""
+
+LOOKUP: Final = 500
+"""How many names one statement asks for."""
+
+_STATES: Final = (
+    select(shelves.c.name, shelves.c.state)
+    .where(shelves.c.name.in_(bindparam("wanted", expanding=True)))
+    .order_by(shelves.c.name)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfRow:
+    """A shelf as the database knows it."""
+
+    name: Shelf
+    state: State
+    commitment: bytes
+    opened_at: datetime
+    due_at: datetime | None
+
+
+class Shelves:
+    """Opens shelves ahead of time, tells and locks their states."""
+
+    def __init__(self, store: Store, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    def check(self, connection: Connection) -> None:
+        """Raise Unsound where database and keyring cannot belong together; reads only.
+
+        A shelf that may still be read needs the very secret it was opened with. A shelf whose purge has destroyed its
+        secret must find a tombstone: a keyring that still has the secret is older than that purge.
+        """
+        for row in self.list(connection):
+            name = shelf_secret(row.name)
+            if row.state in UNSHREDDED and row.state != "committed" and self._keyring.tombstone(name):
+                raise Unsound(
+                    f"the keyring has destroyed {row.name}, and the database still calls it {row.state}",
+                    remedy="This database is older than its last purge: restore a newer one.",
+                )
+            if row.state not in UNSHREDDED and self._keyring.has(name):
+                raise Unsound(
+                    f"the database has purged {row.name}, and the keyring still holds its secret",
+                    remedy="This keyring is older than the last purge: restore a newer one.",
+                )
+            if self._keyring.commitment(name) != row.commitment:
+                raise Unsound(
+                    f"the secret of {row.name} is not the one its texts were sealed under",
+                    remedy="Restore the keyring that belongs to this data.",
+                )
+
+    def ensure(self, now: datetime) -> int:
+        """Open a shelf for every day not yet due and 30 ahead; gives how many were opened.
+
+        The secrets are on disk before a row or a table speaks of them. A day whose secret was destroyed stays closed.
+        """
+        with self._store.reading() as connection:
+            there = {row.name for row in self.list(connection)}
+        days = [day for day in open_days(now) if day.shelf not in there]
+        days = [day for day in days if not self._keyring.tombstone(shelf_secret(day.shelf))]
+        if not days:
+            return 0
+        self._keyring.make(shelf_secret(day.shelf) for day in days)
+        with self._store.transaction() as connection:
+            for day in days:
+                self._open(connection, day, now)
+        return len(days)
+
+    def _open(self, connection: Connection, day: Day, now: datetime) -> None:
+        create_shelf_tables(connection, day.shelf)
+        connection.execute(
+            insert(shelves).values(
+                name=day.shelf,
+                state="open",
+                commitment=self._keyring.commitment(shelf_secret(day.shelf)),
+                opened_at=now,
+                due_at=day.due(),
+            )
+        )
+
+    def list(self, connection: Connection) -> list[ShelfRow]:
+        """Every shelf, oldest first."""
+        found = connection.execute(select(shelves).order_by(shelves.c.name))
+        return [_row(row) for row in found]
+
+    def lock(self, connection: Connection, names: Collection[str]) -> dict[str, State]:
+        """The states of shelves, which stay as they are until the caller's transaction ends. Always in date order.
+
+        On SQLite the one writing transaction is that lock, shared and exclusive alike.
+        """
+        return self.states(connection, names)
+
+    def states(self, connection: Connection, names: Collection[str]) -> dict[str, State]:
+        """The states of those of the shelves that exist; nothing is locked."""
+        wanted = sorted(names)
+        found: dict[str, State] = {}
+        for start in range(0, len(wanted), LOOKUP):
+            rows = connection.execute(_STATES, {"wanted": wanted[start : start + LOOKUP]})
+            found.update({row.name: cast(State, row.state) for row in rows})
+        return found
+
+    def set_state(self, connection: Connection, name: str, state: State) -> None:
+        """Move a shelf on. The caller holds its exclusive lock."""
+        connection.execute(update(shelves).where(shelves.c.name == name).values(state=state))
+
+
+def _row(row: Row[Any]) -> ShelfRow:
+    return ShelfRow(row.name, row.state, row.commitment, row.opened_at, row.due_at)

@@ -1,0 +1,68 @@
+"""Tags: where a record of one source and id belongs, so that its double is found without storing ids."""
+
+import hmac
+from dataclasses import dataclass
+
+from textkeep.archive.batch import Batch, Incoming
+from textkeep.archive.keyring import Keyring, SecretDestroyed, SecretMissing, prefixed
+from textkeep.archive.shelf import Day, Shelf
+from textkeep.archive.text import TAG_BYTES, Handle, TextId
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A record that ingest would accept, with its place: the id of its first version."""
+
+    record: Incoming
+    shelf: Shelf
+    org: Handle
+    first: TextId
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedBatch:
+    """A batch with a place for each record that has one; the others stay as ingest decided them."""
+
+    batch: Batch
+    tagged: list[Tagged]
+    others: list[Incoming]
+    gone: list[Incoming]
+    shelves: set[Shelf]
+
+
+class Tags:
+    """Computes tags under the `tag` key of a shelf and an organisation."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def tag(self, shelf: str, org: Handle, source: str, message_id: str) -> bytes:
+        """HMAC-SHA256 under the `tag` key of length-prefixed source and id, its first 16 bytes.
+
+        Raises SecretDestroyed or SecretMissing where the day takes no texts.
+        """
+        key = self._keyring.derive("tag", shelf, org)
+        return hmac.digest(key, prefixed(source.encode(), message_id.encode()), "sha256")[:TAG_BYTES]
+
+    def of_batch(self, batch: Batch) -> TaggedBatch:
+        """Tag what can be accepted. Records of a day without a secret are `gone`: that day is over."""
+        result = TaggedBatch(batch, [], [], [], set())
+        for record in batch.records:
+            if record.sent_at is not None:
+                result.shelves.add(Day.of(record.sent_at).shelf)
+            if record.verdict == "accept":
+                self._place(record, result)
+            else:
+                result.others.append(record)
+        return result
+
+    def _place(self, record: Incoming, result: TaggedBatch) -> None:
+        if record.sent_at is None or record.org is None or record.source is None or record.id is None:
+            raise ValueError("what is accepted has an id, a source, an organisation and a moment")
+        day = Day.of(record.sent_at)
+        try:
+            tag = self.tag(day.shelf, record.org, record.source, record.id)
+        except (SecretDestroyed, SecretMissing):
+            result.gone.append(record)
+        else:
+            result.tagged.append(Tagged(record, day.shelf, record.org, TextId(day.date, tag, 1)))

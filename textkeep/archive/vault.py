@@ -1,0 +1,182 @@
+"""The vault: takes batches in one transaction, and opens what is asked for.
+
+Nothing here knows the index: what is not yet findable is told by `unindexed`, and the follower comes for it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+
+from textkeep.archive.accepting import Accepting, insert_batch
+from textkeep.archive.batch import Batch, Receipt
+from textkeep.archive.keyring import SecretDestroyed
+from textkeep.archive.papers import Papers
+from textkeep.archive.rows import Opened, open_row, with_derived_flags
+from textkeep.archive.sealing import Sealer
+from textkeep.archive.shelf import Day
+from textkeep.archive.shelves import Shelves
+from textkeep.archive.tags import Tags
+from textkeep.archive.text import Handle, TextId
+from textkeep.clock import Clock
+from textkeep.store.bulk import texts_with_tags
+from textkeep.store.engine import Store
+from textkeep.store.tables import batches, shelves, slices, texts_of
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRow:
+    """One (batch, shelf), as the follower claims it; `texts` counts its rows."""
+
+    id: int
+    shelf: str
+    texts: int
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBatch:
+    """What is kept of a receipt once its ids have left."""
+
+    batch_id: str
+    received_at: datetime
+    read: int
+    accepted: int
+    versions: int
+    duplicates: int
+    quarantined: int
+    refused: int
+    root: str | None
+    producer: bytes
+
+
+class Vault:
+    """Accepts, reads and hands over sealed texts."""
+
+    def __init__(
+        self, store: Store, shelves: Shelves, sealer: Sealer, tags: Tags, papers: Papers, clock: Clock
+    ) -> None:
+        self._store = store
+        self._shelves = shelves
+        self._sealer = sealer
+        self._tags = tags
+        self._papers = papers
+        self._clock = clock
+
+    def accept(self, wanted: Sequence[Batch]) -> list[Receipt]:
+        """Take batches, in ONE transaction: when it returns, all that the receipts call accepted is on disk.
+
+        Whether a text is expired and whether its shelf still takes texts is decided here again, under the shelf's
+        lock. Raises Outage where the database does not take it; then nothing of any batch is stored.
+        """
+        now = self._clock()
+        tagged = [self._tags.of_batch(batch) for batch in wanted]
+        names = {name for batch in tagged for name in batch.shelves} | {Day.of(now).shelf}
+        with self._store.transaction() as connection:
+            states = self._shelves.lock(connection, names)
+            accepting = Accepting(connection, states, self._sealer, self._papers, now)
+            return [insert_batch(accepting, batch) for batch in tagged]
+
+    def batch(self, batch_id: str) -> StoredBatch | None:
+        """Counts and root of a batch, or None where there is none (any more)."""
+        with self._store.reading() as connection:
+            row = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
+        if row is None:
+            return None
+        counts = (row.read, row.accepted, row.versions, row.duplicates, row.quarantined, row.refused)
+        return StoredBatch(row.id, row.received_at, *counts, None if row.root is None else row.root.hex(), row.producer)
+
+    def read(self, wanted: Iterable[tuple[Handle, TextId]]) -> dict[TextId, Opened]:
+        """Open texts; what is absent or purged is simply not in the answer. Raises CannotOpen at a damaged one."""
+        asked: dict[tuple[str, Handle], set[TextId]] = defaultdict(set)
+        for org, text_id in wanted:
+            asked[Day(text_id.day).shelf, org].add(text_id)
+        found: dict[TextId, Opened] = {}
+        with self._store.reading() as connection:
+            there = self._shelves.states(connection, {shelf for shelf, _ in asked})
+            for (shelf, org), ids in asked.items():
+                if shelf not in there:
+                    continue
+                tags = sorted({text_id.tag for text_id in ids})
+                for opened in self._of_tags(connection, shelf, org, tags):
+                    if opened.id in ids:
+                        found[opened.id] = opened
+        return found
+
+    def versions(self, connection: Connection, shelf: str, org: Handle, tag: bytes) -> list[Opened]:
+        """Every version of one text, first to last, with the flags that follow from one another."""
+        return list(self._of_tags(connection, shelf, org, [tag]))
+
+    def unindexed(self, connection: Connection, limit_texts: int) -> list[SliceRow]:
+        """Claim slices of open shelves that no index holds yet, oldest first: one at least, `limit_texts` at most."""
+        wanted = (
+            select(slices)
+            .join(shelves, shelves.c.name == slices.c.shelf)
+            .where(slices.c.indexed.is_(False), shelves.c.state == "open")
+            .order_by(slices.c.received_at)
+            .limit(limit_texts)
+        )
+        claimed: list[SliceRow] = []
+        total = 0
+        for row in connection.execute(wanted):
+            count = row.accepted + row.versions
+            if claimed and total + count > limit_texts:
+                break
+            total += count
+            claimed.append(SliceRow(row.id, row.shelf, count, row.received_at))
+        return claimed
+
+    def slices_of(self, connection: Connection, shelf: str) -> list[SliceRow]:
+        """Every slice of a shelf, oldest first."""
+        wanted = select(slices).where(slices.c.shelf == shelf).order_by(slices.c.received_at, slices.c.id)
+        return [
+            SliceRow(row.id, row.shelf, row.accepted + row.versions, row.received_at)
+            for row in connection.execute(wanted)
+        ]
+
+    def slice_texts(self, connection: Connection, claimed: Sequence[SliceRow]) -> Iterator[Opened]:
+        """The texts of slices, with the flags they were accepted with. Raises CannotOpen at a damaged one."""
+        by_shelf: dict[str, list[int]] = defaultdict(list)
+        for each in claimed:
+            by_shelf[each.shelf].append(each.id)
+        for shelf, ids in by_shelf.items():
+            table = texts_of(shelf)
+            for row in connection.execute(select(table).where(table.c.slice.in_(ids))):
+                yield open_row(self._sealer, shelf, row)
+
+    def mark_indexed(self, connection: Connection, claimed: Sequence[SliceRow], *, indexed: bool = True) -> None:
+        """Say that an index holds these slices, or that it has to be given them again."""
+        statement = update(slices).where(slices.c.id == bindparam("slice_id")).values(indexed=indexed)
+        if claimed:
+            connection.execute(statement, [{"slice_id": each.id} for each in claimed])
+
+    def oldest_unindexed(self) -> datetime | None:
+        """When the oldest record that cannot be found yet was received; None where all can."""
+        with self._store.reading() as connection:
+            found: datetime | None = connection.execute(
+                select(slices.c.received_at)
+                .join(shelves, shelves.c.name == slices.c.shelf)
+                .where(slices.c.indexed.is_(False), shelves.c.state == "open")
+                .order_by(slices.c.received_at)
+                .limit(1)
+            ).scalar_one_or_none()
+        return found
+
+    def _of_tags(self, connection: Connection, shelf: str, org: Handle, tags: Sequence[bytes]) -> Iterator[Opened]:
+        rows = [row for row in texts_with_tags(connection, shelf, tags) if row.org == org]
+        try:
+            yield from _families(self._sealer, shelf, rows)
+        except SecretDestroyed:
+            return
+
+
+def _families(sealer: Sealer, shelf: str, rows: Iterable[Row[Any]]) -> Iterator[Opened]:
+    """Rows opened, the versions of one text together so that each knows what the later ones say."""
+    families: dict[bytes, list[Opened]] = defaultdict(list)
+    for row in rows:
+        families[row.tag].append(open_row(sealer, shelf, row))
+    for family in families.values():
+        yield from with_derived_flags(family) if len(family) > 1 else family
