@@ -1,14 +1,15 @@
 """What the vault promises, on every engine it runs on."""
 
+import hashlib
 import json
 import threading
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import House, event
 from sqlalchemy import select, update
 
+from tests.housing import House, event
 from textkeep.archive.batch import Batch, Incoming, Receipt
 from textkeep.archive.rows import open_row
 from textkeep.archive.sealing import CannotOpen
@@ -202,7 +203,7 @@ def test_every_slice_has_a_ledger_entry_whose_root_is_that_of_its_rows(house: Ho
         for entry in entries:
             assert entry.shelf is not None
             rows = connection.execute(select(texts_of(entry.shelf))).all()
-            leaves = [tree.hashlib.sha256(row.org + row.commitment).digest() for row in rows]
+            leaves = [hashlib.sha256(row.org + row.commitment).digest() for row in rows]
             assert entry.body["root"] == tree.root_of_set(leaves).hex()
             roots.append(bytes.fromhex(entry.body["root"]))
     assert [entry.shelf for entry in entries] == ["2026-11-19", "2026-11-20"]

@@ -171,10 +171,9 @@ class Keyring:
         """
         document = store.read(RING)
         if document is not None:
-            ring = _opened(document, root)
-            for left_over in root.known() - {ring.root}:
-                root.forget(left_over)
-            return cls(store, root, document, ring)
+            keyring = cls(store, root, document, _opened(document, root))
+            keyring._forget_roots()
+            return keyring
         if not create:
             raise Unsound(
                 "there is data here, and its keyring is missing",
@@ -256,27 +255,41 @@ class Keyring:
                 self._write(_Ring(ring.generation + 1, ring.root, {**ring.secrets, **new}, ring.tombstones))
 
     def destroy(self, name: str, *, entry: str, now: datetime) -> Tombstone:
-        """Destroy a secret for good and leave its tombstone; does nothing where that has been done.
+        """Destroy a secret for good and leave its tombstone; where that was begun before, finish it.
 
-        `entry` names the ledger entry that decided it. Raises SecretMissing for a name that never was.
+        `entry` names the ledger entry that decided it. When it returns, no root but the ring's own is left. Raises
+        SecretMissing for a name that never was, Outage where ring or roots cannot be written; then call it again.
         """
         with self._changing:
-            ring = self._ring
-            if name in ring.tombstones:
-                return ring.tombstones[name]
-            stone = Tombstone(name, self.commitment(name), now.isoformat(), entry)
-            kept = {other: secret for other, secret in ring.secrets.items() if other != name}
-            self._write(
-                _Ring(ring.generation + 1, self._root.create(), kept, {**ring.tombstones, name: stone}),
-            )
-            self._root.forget(ring.root)
-            self._forget_derived()
+            stone = self._ring.tombstones.get(name) or self._bury(name, entry, now)
+            self._forget_roots()
+        return stone
+
+    def _bury(self, name: str, entry: str, now: datetime) -> Tombstone:
+        """Put a tombstone in the place of a secret, in a ring under a new root; nothing derived from it is kept."""
+        ring = self._ring
+        stone = Tombstone(name, self.commitment(name), now.isoformat(), entry)
+        kept = {other: secret for other, secret in ring.secrets.items() if other != name}
+        self._write(_Ring(ring.generation + 1, self._root.create(), kept, {**ring.tombstones, name: stone}))
+        self._derived.clear()
         for told in self._told:
             told(name)
         return stone
 
-    def _forget_derived(self) -> None:
-        self._derived.clear()
+    def _forget_roots(self) -> None:
+        """Forget every root but the ring's own, once the ring as it is stored is seen to open under that one.
+
+        From there on nothing else opens it: a root that went too early would take every secret with it.
+        """
+        left_over = self._root.known() - {self._ring.root}
+        document = self._store.read(RING) if left_over else None
+        if left_over and (document is None or _opened(document, self._root) != self._ring):
+            raise Unsound(
+                "the keyring was changed by somebody else",
+                remedy="Stop every other process that uses this keyring, then start again.",
+            )
+        for root in left_over:
+            self._root.forget(root)
 
     def _secret(self, name: str) -> bytes:
         secret = self._ring.secrets.get(name)
@@ -312,10 +325,10 @@ def _sealed(ring: _Ring, root: Root) -> bytes:
 
 def _opened(document: bytes, root: Root) -> _Ring:
     try:
-        header, sealed = document.removeprefix(_MAGIC).split(b"\n", 1)
+        magic, header, sealed = document.split(b"\n", 2)
+        clear = magic + b"\n" + header + b"\n"
         said = json.loads(header)
         key = root.unwrap(said["root"], bytes.fromhex(said["wrapped"]))
-        clear = _MAGIC + header + b"\n"
         inside: dict[str, Any] = json.loads(AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], clear))
     except (ValueError, KeyError, TypeError, InvalidTag):
         raise Unsound(

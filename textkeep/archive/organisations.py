@@ -91,5 +91,5 @@ class Organisations:
             return handle
 
     def _remember(self, org_id: str, handle: Handle) -> None:
+        self._names[handle] = org_id  # first: whoever finds a handle may ask for its name
         self._handles[org_id] = handle
-        self._names[handle] = org_id

@@ -1,13 +1,14 @@
 """A shelf's papers: what else is sealed on it and goes with it, beside the texts.
 
 Quarantined records, vocabulary segments and activity detail. Each is sealed under the key of its own purpose, bound to
-its kind, its id and its commitment; the salt of the commitment stands before the content, as with a text.
+its kind, its id, its commitment, its slice and the moment it was made; the salt of the commitment stands before the
+content, as with a text.
 """
 
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import Connection, Row, delete, func, insert, select
@@ -18,6 +19,12 @@ from textkeep.store.tables import papers_of
 
 Kind = Literal["quarantine", "vocabulary", "activity"]
 PAPER_ID_BYTES: Final = 16
+
+LOOKUP: Final = 500
+"""How many ids one statement takes."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class Papers:
         """Seal `plain` on a shelf that the caller holds locked, and give the paper it became."""
         paper_id, salt = os.urandom(PAPER_ID_BYTES), os.urandom(SALT_BYTES)
         committed = commitment(salt, plain)
-        sealed = self._sealer.seal(kind, shelf, org, (kind.encode(), paper_id, committed), salt + plain)
+        sealed = self._sealer.seal(kind, shelf, org, _bound(kind, paper_id, committed, now, slice_id), salt + plain)
         connection.execute(
             insert(papers_of(shelf)),
             {
@@ -87,7 +94,8 @@ class Papers:
     def remove(self, connection: Connection, shelf: str, ids: Sequence[bytes]) -> None:
         """Take papers out that others have replaced in the same transaction (vocabulary that was compacted)."""
         table = papers_of(shelf)
-        connection.execute(delete(table).where(table.c.id.in_(ids)))
+        for start in range(0, len(ids), LOOKUP):
+            connection.execute(delete(table).where(table.c.id.in_(ids[start : start + LOOKUP])))
 
     def counts(self, connection: Connection, shelf: str) -> dict[str, int]:
         """How many papers of each kind there are."""
@@ -96,8 +104,15 @@ class Papers:
         return {row[0]: row[1] for row in counted}
 
     def _opened(self, shelf: str, row: Row[Any]) -> Paper:
-        opened = self._sealer.open(row.kind, shelf, row.org, (row.kind.encode(), row.id, row.commitment), row.sealed)
+        bound = _bound(row.kind, row.id, row.commitment, row.made_at, row.slice)
+        opened = self._sealer.open(row.kind, shelf, row.org, bound, row.sealed)
         plain = opened[SALT_BYTES:]
-        if commitment(opened[:SALT_BYTES], plain) != row.commitment:
-            raise CannotOpen("a sealed record does not match its commitment")
+        if commitment(opened[:SALT_BYTES], plain) != row.commitment or len(plain) != row.size:
+            raise CannotOpen("a sealed record does not match its row")
         return Paper(row.id, row.kind, row.org, row.slice, row.made_at, row.commitment, plain)
+
+
+def _bound(kind: str, paper_id: bytes, committed: bytes, made_at: datetime, slice_id: int | None) -> list[bytes]:
+    """What binds a paper to its row; the moment and the slice in 8 bytes each, no slice in none."""
+    ticks = ((made_at - _EPOCH) // _TICK).to_bytes(8, "big", signed=True)
+    return [kind.encode(), paper_id, committed, ticks, b"" if slice_id is None else slice_id.to_bytes(8, "big")]

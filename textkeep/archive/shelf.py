@@ -54,7 +54,10 @@ class Day:
     @classmethod
     def named(cls, shelf: str) -> Self:
         """The day of a day's shelf. Raises ValueError for any other name."""
-        return cls(date.fromisoformat(shelf))
+        day = cls(date.fromisoformat(shelf))
+        if day.shelf != shelf:  # `20261122` and `2026-W47-7` are ISO dates too
+            raise ValueError("not the name of a day's shelf")
+        return day
 
     @property
     def shelf(self) -> Shelf:

@@ -81,6 +81,8 @@ class Shelves:
             return 0
         self._keyring.make(shelf_secret(day.shelf) for day in days)
         with self._store.transaction() as connection:
+            there = {row.name for row in self.list(connection)}  # another thread may have been quicker
+            days = [day for day in days if day.shelf not in there]
             for day in days:
                 self._open(connection, day, now)
         return len(days)

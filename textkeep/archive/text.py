@@ -9,8 +9,9 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from functools import lru_cache
-from typing import Final, Literal, NewType, Self
+from typing import Any, Final, Literal, NewType, Self
 
 import msgspec
 import rfc8785
@@ -84,8 +85,8 @@ def commitment(salt: bytes, raw: bytes) -> bytes:
 def content_of(raw: bytes) -> bytes:
     """The canonical content of a record: `data`, type, source and id, without transport attributes (RFC 8785).
 
-    A record that RFC 8785 cannot carry exactly (numbers beyond 2**53, half surrogate pairs) stands for itself, byte
-    for byte, so that two different records never look alike.
+    A record that RFC 8785 cannot carry exactly (numbers beyond a double, a member named twice, half surrogate pairs)
+    stands for itself, byte for byte, so that two different records never look alike.
     """
     return _canonical(raw, without=())
 
@@ -98,12 +99,28 @@ def only_disposition_differs(one: bytes, other: bytes) -> bool:
 
 def _canonical(raw: bytes, without: Collection[str]) -> bytes:
     try:
-        record = json.loads(raw)
+        record = json.loads(raw, object_pairs_hook=_members, parse_float=_number)
         data = {name: value for name, value in record["data"].items() if name not in without}
         named = {name: record[name] for name in ("type", "source", "id")}
         return rfc8785.dumps({"data": data, **named})
-    except (rfc8785.CanonicalizationError, ValueError, LookupError, AttributeError, TypeError, RecursionError):
+    except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError, RecursionError):
         return b"exactly:" + raw
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of distinct members: of one named twice, readers would tell different things."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is named twice")
+    return members
+
+
+def _number(written: str) -> float:
+    """A fraction or power as a double that says the same number when it is written again."""
+    number = float(written)
+    if Decimal(repr(number)) != Decimal(written):
+        raise ValueError("no double is that number")
+    return number
 
 
 @dataclass(frozen=True, slots=True, order=True)

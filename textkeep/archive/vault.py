@@ -18,7 +18,7 @@ from textkeep.archive.papers import Papers
 from textkeep.archive.rows import Opened, open_row, with_derived_flags
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelf import Day
-from textkeep.archive.shelves import Shelves
+from textkeep.archive.shelves import UNSHREDDED, Shelves
 from textkeep.archive.tags import Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
@@ -98,7 +98,7 @@ class Vault:
         with self._store.reading() as connection:
             there = self._shelves.states(connection, {shelf for shelf, _ in asked})
             for (shelf, org), ids in asked.items():
-                if shelf not in there:
+                if there.get(shelf) not in UNSHREDDED:
                     continue
                 tags = sorted({text_id.tag for text_id in ids})
                 for opened in self._of_tags(connection, shelf, org, tags):

@@ -26,6 +26,10 @@ KINDS: Final = frozenset(
 """What an entry can speak of."""
 
 
+_OWN: Final = frozenset({"v", "kind", "time", "shelf"})
+"""The members that every entry has and no body may replace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """An entry as it was written; `seq` is its place in the order of commits, from 1."""
@@ -47,10 +51,13 @@ def append(
 ) -> int:
     """Write an entry in the caller's transaction and give its `seq`.
 
-    Raises ValueError for an unknown kind and for an entry over 4 KiB: both are faults of the house, not of a caller.
+    Raises ValueError for an unknown kind, for a body that would replace kind, time or shelf, and for an entry over
+    4 KiB: all are faults of the house, not of a caller.
     """
     if kind not in KINDS:
         raise ValueError(f"no entry is of kind {kind}")
+    if _OWN & body.keys():
+        raise ValueError(f"the body of an entry of kind {kind} names a member of every entry")
     entry = {"v": 1, "kind": kind, "time": moment(now), **({"shelf": shelf} if shelf else {}), **body}
     written = rfc8785.dumps(entry)
     if len(written) > ENTRY_BYTES:

@@ -11,11 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.pool import QueuePool, StaticPool
 
-from textkeep.errors import Outage, Unsound
+from textkeep.errors import Outage, TextkeepError, Unsound
 
 READERS: Final = 16
 """How many reading connections there may be at once."""
@@ -26,12 +27,35 @@ STATEMENTS: Final = 8192
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the database does not answer."""
 
+SETTLE_MS: Final = 500
+"""How long `settle` waits for a reader in the way, in milliseconds; nobody writes in the meantime."""
+
+WAIT_MS: Final = 10_000
+"""How long a statement waits for another process that holds the database, in milliseconds."""
+
+_OUTAGES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+"""What the machine may mend. A missing table or column is not among it: that is a fault, and waiting does not help."""
+
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA temp_store=MEMORY",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=10000",
+    f"PRAGMA busy_timeout={WAIT_MS}",
     "PRAGMA cache_size=-65536",
 )
 
@@ -51,7 +75,7 @@ class Store:
         if url == "sqlite://":
             engine = _sqlite(url, memory=True)
             return cls(engine, engine)
-        if url.startswith("sqlite:///"):
+        if _is_file(url):
             return cls(_sqlite(url, pool=1), _sqlite(url, pool=READERS, reading=True))
         raise Unsound(
             "this version stores on SQLite only",
@@ -71,23 +95,33 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A snapshot to read from. Raises like `transaction`."""
+        """A snapshot to read from; writes are refused. Raises like `transaction`."""
         if self._reader is self._writer:
             with self.transaction() as connection:
-                yield connection
+                connection.exec_driver_sql("PRAGMA query_only=ON")
+                try:
+                    yield connection
+                finally:
+                    connection.exec_driver_sql("PRAGMA query_only=OFF")
             return
         with self._alone(), _translated(), self._reader.begin() as connection:
             yield connection
 
-    def settle(self) -> None:
-        """Write everything committed into the main file and empty the write-ahead log.
+    def settle(self) -> bool:
+        """Write everything committed into the main file and empty the write-ahead log; True where it is empty now.
 
         The log keeps pages of dropped tables until then. A reader in the way only postpones it to the next call.
         """
         with self._alone(), self._lock, _translated(), self._writer.connect() as connection:
             raw = connection.connection.driver_connection
-            if isinstance(raw, sqlite3.Connection):
-                raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            if not isinstance(raw, sqlite3.Connection):
+                return True
+            raw.execute(f"PRAGMA busy_timeout={SETTLE_MS}")
+            try:
+                busy: int = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            finally:
+                raw.execute(f"PRAGMA busy_timeout={WAIT_MS}")
+            return not busy
 
     def close(self) -> None:
         """Give every connection back to the system."""
@@ -109,10 +143,36 @@ class Store:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as exc:
-        if isinstance(exc.orig, sqlite3.OperationalError) or exc.connection_invalidated:
-            raise Outage("the database does not answer", retry_after=RETRY_AFTER) from exc
-        raise
+    except (DBAPIError, sqlite3.Error) as exc:
+        problem = _problem(exc.orig if isinstance(exc, DBAPIError) else exc)
+        if problem is None:
+            raise
+        raise problem from exc
+    except NoneFree as exc:
+        raise Outage("every connection to the database is in use", retry_after=RETRY_AFTER) from exc
+
+
+def _problem(exc: BaseException | None) -> TextkeepError | None:
+    """What an error of SQLite means to the house (sqlite.org/rescode.html); None where the house itself is at fault."""
+    primary = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if primary in _OUTAGES:
+        return Outage("the database does not answer", retry_after=RETRY_AFTER)
+    if primary in _DAMAGE:
+        return Unsound(
+            "the database is damaged, or is none",
+            field="TEXTKEEP_DATABASE_URL",
+            remedy="Stop the archive and restore the database from its last backup; the keyring stays as it is.",
+        )
+    return None
+
+
+def _is_file(url: str) -> bool:
+    """Whether a URL names a file; what SQLite would take for a memory of each connection's own does not."""
+    try:
+        named = make_url(url)
+    except ArgumentError:
+        return False
+    return named.drivername == "sqlite" and not named.query and named.database not in (None, "", ":memory:")
 
 
 def _sqlite(url: str, *, memory: bool = False, pool: int = 1, reading: bool = False) -> Engine:

@@ -13,6 +13,26 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder (0700), and what is missing above it, so that they survive a crash."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(each.parent)
+
+
+def blank_durably(path: Path) -> None:
+    """Write zeros over every byte of a file, in its place, and sync it.
+
+    It is not cut short first: a file that was cut short is given new blocks, and the old ones keep what they held.
+    """
+    descriptor = os.open(path, os.O_WRONLY)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(bytes(os.fstat(descriptor).st_size))
+        file.flush()
+        os.fsync(descriptor)
+
+
 def remove_durably(path: Path) -> None:
     """Remove a file, if it is there, and sync its folder."""
     if path.exists():

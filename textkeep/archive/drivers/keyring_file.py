@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from textkeep.archive.drivers.files import remove_durably, sync_folder, write_durably
+from textkeep.archive.drivers.files import make_folder, remove_durably, sync_folder, write_durably
 from textkeep.errors import Outage, Unsound
 
 
@@ -14,12 +14,15 @@ class FolderStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            make_folder(folder)
+        except OSError as exc:
+            raise Outage("the keyring's folder cannot be made", retry_after=30) from exc
 
     def read(self, name: str) -> bytes | None:
         """A document, or None; what a crash left half written is not one, and goes."""
-        remove_durably(self._half(name))
         try:
+            remove_durably(self._half(name))
             return (self._folder / name).read_bytes()
         except FileNotFoundError:
             return None

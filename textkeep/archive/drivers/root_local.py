@@ -1,17 +1,20 @@
 """A root key in a file: for one machine, and as strong as that machine's disk."""
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from textkeep.archive.drivers.files import remove_durably, sync_folder, write_durably
+from textkeep.archive.drivers.files import blank_durably, make_folder, remove_durably, sync_folder, write_durably
 from textkeep.errors import Outage, Unsound
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
+
+_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class LocalRoot:
@@ -25,7 +28,10 @@ class LocalRoot:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            make_folder(folder)
+        except OSError as exc:
+            raise Outage("the folder of the root keys cannot be made", retry_after=30) from exc
 
     def create(self) -> str:
         """A new key of 32 random bytes in a file of its own."""
@@ -50,15 +56,22 @@ class LocalRoot:
             raise Unsound("the keyring was not sealed under this root") from None
 
     def forget(self, root: str) -> None:
-        """Overwrite the key, then remove it."""
+        """Overwrite the key, then remove it. Raises Outage where that cannot be done; then it is still there."""
         path = self._folder / root
-        if root in self.known():
-            write_durably(path, bytes(KEY_BYTES))
+        if root not in self.known():
+            return
+        try:
+            blank_durably(path)
             remove_durably(path)
+        except OSError as exc:
+            raise Outage("a root key cannot be destroyed", retry_after=30) from exc
 
     def known(self) -> set[str]:
-        """The ids of the roots in the folder."""
-        return {path.name for path in self._folder.iterdir()}
+        """The ids of the roots in the folder; whatever else lies there is none."""
+        try:
+            return {path.name for path in self._folder.iterdir() if _ID.fullmatch(path.name)}
+        except OSError as exc:
+            raise Outage("the root keys cannot be read", retry_after=30) from exc
 
     def _key(self, root: str) -> bytes:
         path = self._folder / root
@@ -67,7 +80,10 @@ class LocalRoot:
                 "the root key of the keyring is missing",
                 remedy="Restore the keyring and its root together, from one backup of the keyring.",
             )
-        key = path.read_bytes()
+        try:
+            key = path.read_bytes()
+        except OSError as exc:
+            raise Outage("the root keys cannot be read", retry_after=30) from exc
         if len(key) != KEY_BYTES:
             raise Unsound("the root key of the keyring is damaged")
         return key

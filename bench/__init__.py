@@ -1,0 +1,1 @@
+"""Benchmarks, each beside its rival in one run. `make bench`."""

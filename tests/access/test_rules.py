@@ -1,0 +1,96 @@
+"""Who may do what."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textkeep.access.principal import ACTIONS, LOCAL, ROLES, Action, Principal, Role
+from textkeep.access.rules import FILE_ACCESS_ROLES, SCOPED, Allowed, Denied, clash, decide, require
+from textkeep.errors import Forbidden
+
+ORG, OTHER = b"\x01" * 8, b"\x02" * 8
+
+POWERS = {
+    "producer": "texts.write receipts.read capabilities.read",
+    "officer": "texts.search texts.read quarantine.read days.read capabilities.read ediscovery.use events.use",
+    "counsel": "days.read capabilities.read ediscovery.use",
+    "approver": "capabilities.read",
+    "auditor": "reports.read days.read activity.read receipts.read capabilities.read",
+    "registrar": "directory.read directory.write capabilities.read",
+    "operator": "health.read days.read capabilities.read",
+}
+
+
+def someone(*roles: Role, orgs: frozenset[bytes] | None = None, local: bool = False) -> Principal:
+    return Principal(b"\x09" * 8, LOCAL if local else "t-1", frozenset(roles), orgs)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_exactly_the_powers_written_down_for_it(role: Role) -> None:
+    allowed = {action for action in ACTIONS if isinstance(decide(someone(role), action, None), Allowed)}
+    assert allowed == set(POWERS[role].split())
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_without_a_role_nothing_is_allowed(action: Action) -> None:
+    assert isinstance(decide(someone(), action, None), Denied)
+
+
+def test_an_action_nobody_wrote_down_is_denied_to_everybody() -> None:
+    assert isinstance(decide(someone(*ROLES, local=True), "texts.burn", None), Denied)  # type: ignore[arg-type]
+
+
+def test_an_auditor_reads_no_texts_and_an_operator_no_data() -> None:
+    for role in ("auditor", "operator"):
+        for action in ("texts.read", "texts.search", "quarantine.read"):
+            assert isinstance(decide(someone(role), action, ORG), Denied)
+
+
+def test_no_token_runs_a_purge_or_manages_tokens_but_file_access_does() -> None:
+    for action in ("purge.run", "tokens.manage"):
+        assert isinstance(decide(someone(*ROLES), action, None), Denied)
+        assert isinstance(decide(someone(*FILE_ACCESS_ROLES, local=True), action, None), Allowed)
+
+
+def test_file_access_alone_finds_and_reads_no_text() -> None:
+    for action in ("texts.search", "texts.read", "quarantine.read", "activity.read"):
+        assert isinstance(decide(someone(*FILE_ACCESS_ROLES, local=True), action, ORG), Denied)
+
+
+@given(
+    roles=st.frozensets(st.sampled_from(ROLES)),
+    action=st.sampled_from(ACTIONS),
+    orgs=st.none() | st.frozensets(st.sampled_from([ORG, OTHER])),
+    org=st.sampled_from([ORG, OTHER]),
+)
+def test_a_scoped_action_is_allowed_only_inside_the_principals_organisations(
+    roles: frozenset[Role], action: Action, orgs: frozenset[bytes] | None, org: bytes
+) -> None:
+    principal = someone(*roles, orgs=orgs)
+    verdict = decide(principal, action, org)
+    if isinstance(verdict, Allowed):
+        assert isinstance(decide(principal, action, None), Allowed)
+        assert action not in SCOPED or orgs is None or org in orgs
+
+
+@given(
+    one=st.frozensets(st.sampled_from(ROLES)), more=st.frozensets(st.sampled_from(ROLES)), org=st.sampled_from([ORG])
+)
+def test_another_role_never_takes_a_power_away(one: frozenset[Role], more: frozenset[Role], org: bytes) -> None:
+    for action in ACTIONS:
+        if isinstance(decide(someone(*one), action, org), Allowed):
+            assert isinstance(decide(someone(*one, *more), action, org), Allowed)
+
+
+def test_require_says_why_not_without_naming_the_organisation() -> None:
+    with pytest.raises(Forbidden) as refused:
+        require(someone("officer", orgs=frozenset({OTHER})), "texts.read", ORG)
+    assert refused.value.detail == "the organisation is not among the token's"
+    require(someone("officer", orgs=frozenset({ORG})), "texts.read", ORG)
+
+
+@pytest.mark.parametrize("other", ["officer", "counsel", "operator"])
+def test_an_approver_is_never_also_one_who_asks_or_looks(other: Role) -> None:
+    assert clash({"approver", other}) == ("approver", other)
+    assert clash({other, "auditor", "registrar", "producer"}) is None
+    assert clash({"approver", "auditor", "registrar", "producer"}) is None

@@ -1,0 +1,63 @@
+"""Who is asking: a person, with roles, in organisations. Pure."""
+
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, get_args
+
+from sqlalchemy import Connection
+
+Role = Literal["producer", "officer", "counsel", "approver", "auditor", "registrar", "operator"]
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
+
+Action = Literal[
+    "texts.write",
+    "texts.search",
+    "texts.read",
+    "quarantine.read",
+    "directory.read",
+    "directory.write",
+    "activity.read",
+    "days.read",
+    "reports.read",
+    "receipts.read",
+    "purge.run",
+    "health.read",
+    "capabilities.read",
+    "tokens.manage",
+    "ediscovery.use",
+    "events.use",
+]
+ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
+
+LOCAL: Final = "local"
+"""Stands where a token's id would: whoever has access to the archive's files, named by their OS user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A person and what their credential lets them be.
+
+    `person` is a handle, `token` the token's id or `LOCAL`, `orgs` handles of organisations; None is every one.
+    """
+
+    person: bytes
+    token: str
+    roles: frozenset[Role]
+    orgs: frozenset[bytes] | None
+
+    def sees(self, org: bytes) -> bool:
+        """Whether the organisation is among the principal's."""
+        return self.orgs is None or org in self.orgs
+
+
+class Names(Protocol):
+    """Port: the names of people, kept sealed by another room; this one holds handles only.
+
+    An implementation MUST give the same handle for the same name, MUST make one where there is none, and MUST NOT
+    write a name anywhere unsealed.
+    """
+
+    def handle_of(self, connection: Connection, name: str) -> bytes:
+        """The handle of a person, found or made in the caller's transaction."""
+
+    def name_of(self, connection: Connection, handle: bytes) -> str:
+        """The name behind a handle."""
