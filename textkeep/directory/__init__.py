@@ -1,0 +1,1 @@
+"""Organisations, locations, users and their numbers over time."""

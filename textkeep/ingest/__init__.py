@@ -1,0 +1,1 @@
+"""Ways in: bytes to texts, what becomes of each, and its receipt."""

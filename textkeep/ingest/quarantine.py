@@ -1,0 +1,191 @@
+"""Reading the quarantine: what came and could not be archived as a text, listed and opened for a recorded reason."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from textkeep.access import rules
+from textkeep.access.principal import Principal
+from textkeep.archive.activity import Activity
+from textkeep.archive.organisations import Organisations
+from textkeep.archive.papers import Paper, Papers
+from textkeep.archive.shelf import Day, expired
+from textkeep.archive.shelves import Shelves
+from textkeep.archive.text import HOUSE, Handle
+from textkeep.clock import Clock
+from textkeep.errors import Forbidden, Malformed, NotFound, ReasonRequired
+from textkeep.ingest.wire import parse
+from textkeep.store.engine import Store
+
+MAX_PAGE: Final = 200
+"""Records on one page of the quarantine."""
+
+
+MAX_REASON: Final = 500
+"""Characters of a stated reason."""
+
+_CURSOR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One quarantined record: where it lies, why, and which member was amiss. `org_id` is None for the house's own."""
+
+    paper_id: str
+    shelf: str
+    org_id: str | None
+    received_at: datetime
+    reason: str
+    field: str | None
+    batch_id: str
+    index: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entries of the newest day first, within a day in the order they came; `cursor` leads to the next page."""
+
+    items: Sequence[Entry]
+    cursor: str | None
+
+
+class Quarantine:
+    """Lists and opens what is set aside; each time recorded, with its reason, before the answer leaves."""
+
+    def __init__(
+        self,
+        store: Store,
+        shelves: Shelves,
+        papers: Papers,
+        organisations: Organisations,
+        activity: Activity,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._shelves = shelves
+        self._papers = papers
+        self._organisations = organisations
+        self._activity = activity
+        self._clock = clock
+
+    def page(
+        self, principal: Principal, why: str | None, *, org_id: str | None = None, cursor: str | None = None, limit: int
+    ) -> Page:
+        """A page of what the principal may see: its own organisations' or, for one of every organisation, all.
+
+        Raises Forbidden, ReasonRequired, or Malformed for a cursor that is none.
+        """
+        reason = _reason(why)
+        wanted = self._wanted(principal, org_id)
+        after = _read_cursor(cursor)
+        with self._store.reading() as connection:
+            found: list[tuple[str, Paper]] = []
+            for shelf, paper in self._visible(connection, wanted, after):
+                found.append((shelf, paper))
+                if len(found) > limit:
+                    break
+        more = len(found) > limit
+        entries = [self._entry(shelf, paper) for shelf, paper in found[:limit]]
+        only = wanted[0] if wanted is not None and len(wanted) == 1 else None
+        detail = {"reason": reason, "shown": [f"{entry.shelf}/{entry.paper_id}" for entry in entries]}
+        self._activity.record(principal, "quarantine-listed", only, detail)
+        return Page(entries, f"{entries[-1].shelf}/{entries[-1].paper_id}" if more else None)
+
+    def read(self, principal: Principal, why: str | None, shelf: str, paper_id: str) -> tuple[Entry, bytes]:
+        """One quarantined record and exactly what came. Raises Forbidden, ReasonRequired or NotFound."""
+        reason = _reason(why)
+        rules.require(principal, "quarantine.read", None)
+        with self._store.reading() as connection:
+            paper = self._find(connection, shelf, paper_id)
+        if paper is None or not _sees(principal, paper.org) or self._is_expired(shelf, paper):
+            raise NotFound("there is no such record in quarantine, or it belongs to another organisation")
+        self._activity.record(
+            principal, "quarantine-read", paper.org, {"reason": reason, "read": f"{shelf}/{paper_id}"}
+        )
+        return self._entry(shelf, paper), _split(paper)[1]
+
+    def _find(self, connection: Connection, shelf: str, paper_id: str) -> Paper | None:
+        if self._shelves.states(connection, [shelf]).get(shelf) != "open":
+            return None
+        paper = self._papers.get(connection, shelf, bytes.fromhex(paper_id))
+        return paper if paper is not None and paper.kind == "quarantine" else None
+
+    def _wanted(self, principal: Principal, org_id: str | None) -> list[Handle] | None:
+        """The organisations to show; None for all and the house's own."""
+        rules.require(principal, "quarantine.read", None)
+        if org_id is None:
+            return None if principal.orgs is None else sorted(Handle(org) for org in principal.orgs)
+        handle = self._organisations.find(org_id)
+        if handle is None or not principal.sees(handle):
+            raise Forbidden("the organisation is not registered, or is not among the token's", field="org_id")
+        return [handle]
+
+    def _visible(
+        self, connection: Connection, wanted: Sequence[Handle] | None, after: tuple[str, str] | None
+    ) -> Iterator[tuple[str, Paper]]:
+        """Every entry that comes after a place, newest day first."""
+        only = wanted[0] if wanted is not None and len(wanted) == 1 else None
+        for row in reversed(self._shelves.list(connection)):
+            if row.state != "open" or row.due_at is None or (after is not None and row.name > after[0]):
+                continue
+            passed = after is None or row.name != after[0]
+            for paper in self._papers.of_kind(connection, row.name, "quarantine", only):
+                if passed and (wanted is None or paper.org in wanted) and not self._is_expired(row.name, paper):
+                    yield row.name, paper
+                passed = passed or (row.name, paper.id.hex()) == after
+
+    def _is_expired(self, shelf: str, paper: Paper) -> bool:
+        """On the shelf of the day it was sent, by that moment; else by the moment it came."""
+        sent_at = parse(_split(paper)[1]).sent_at
+        on_its_day = sent_at is not None and Day.of(sent_at).shelf == shelf
+        return expired(sent_at if sent_at is not None and on_its_day else paper.made_at, self._clock())
+
+    def _entry(self, shelf: str, paper: Paper) -> Entry:
+        said, raw = _split(paper)
+        org_id = None if paper.org == HOUSE else self._organisations.name(paper.org)
+        return Entry(
+            paper.id.hex(),
+            shelf,
+            org_id,
+            paper.made_at,
+            str(said["reason"]),
+            said.get("field"),
+            said["batch"],
+            said["index"],
+            len(raw),
+        )
+
+
+def _split(paper: Paper) -> tuple[dict[str, Any], bytes]:
+    """What the vault says of a quarantined record, and exactly what came."""
+    said, raw = paper.plain.split(b"\n", 1)
+    return json.loads(said), raw
+
+
+def _sees(principal: Principal, org: Handle) -> bool:
+    """What belongs to no organisation is seen by a principal of every organisation only."""
+    return principal.orgs is None if org == HOUSE else principal.sees(org)
+
+
+def _reason(why: str | None) -> str:
+    said = (why or "").strip()
+    if not said:
+        raise ReasonRequired("the quarantine is read for a stated reason only", field="Textkeep-Reason")
+    if len(said) > MAX_REASON:
+        raise Malformed(f"a reason has at most {MAX_REASON} characters", field="Textkeep-Reason")
+    return said
+
+
+def _read_cursor(cursor: str | None) -> tuple[str, str] | None:
+    if cursor is None:
+        return None
+    if not _CURSOR.fullmatch(cursor):
+        raise Malformed("that is not a cursor of this list", field="cursor")
+    shelf, paper_id = cursor.split("/")
+    return shelf, paper_id
