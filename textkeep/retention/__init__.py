@@ -1,0 +1,1 @@
+"""Keeping and destroying: policy, purge, report, schedule."""

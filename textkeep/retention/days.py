@@ -1,0 +1,91 @@
+"""How each day stands: what was taken, and what became of it."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection, func, select
+
+from textkeep.archive.shelf import STATES, Day
+from textkeep.ledger.log import moment
+from textkeep.retention import facts as found
+from textkeep.retention.facts import PurgeRow
+from textkeep.retention.policy import day_of, due_days
+from textkeep.store.tables import shelves, slices
+
+COUNTED: Final = frozenset(STATES[STATES.index("committed") :])
+"""The states in which a day has been counted for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class DayRow:
+    """A day as `GET /v1/days` shows it; `taken` counts accepted texts and versions, None is unknown.
+
+    `due` is RFC 3339, UTC.
+    """
+
+    day: str
+    state: str
+    taken: int | None
+    versions: int | None
+    kept: int | None
+    destroyed: int | None
+    lost: int | None
+    due: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfState:
+    """A shelf's name and how far it is."""
+
+    name: str
+    state: str
+
+
+def standing(connection: Connection) -> list[ShelfState]:
+    """Every shelf's state, oldest first."""
+    rows = connection.execute(select(shelves.c.name, shelves.c.state).order_by(shelves.c.name))
+    return [ShelfState(row.name, row.state) for row in rows]
+
+
+def due(connection: Connection, now: datetime) -> list[Day]:
+    """The days due at `now`, oldest first."""
+    return due_days(standing(connection), now)
+
+
+def day_rows(connection: Connection, wanted: Collection[Day] | None = None) -> list[DayRow]:
+    """How these days stand, or all that there are, oldest first."""
+    there = [(day, each.state) for each in standing(connection) if (day := day_of(each.name)) is not None]
+    if wanted is not None:
+        there = [(day, state) for day, state in there if day in wanted]
+    taken = _taken(connection)
+    return [
+        _counted(day, state, found.load(connection, day.shelf)) if state in COUNTED else _waiting(day, state, taken)
+        for day, state in there
+    ]
+
+
+def _waiting(day: Day, state: str, taken: Mapping[str, tuple[int, int]]) -> DayRow:
+    texts, versions = taken.get(day.shelf, (0, 0))
+    return DayRow(day.shelf, state, texts + versions, versions, 0, 0, 0, moment(day.due()))
+
+
+def _counted(day: Day, state: str, purge: PurgeRow | None) -> DayRow:
+    due = moment(day.due())
+    census = purge.facts.census if purge else None
+    if census is None:
+        return DayRow(day.shelf, state, None, None, None, None, None, due)
+    return DayRow(day.shelf, state, census.taken, census.versions, census.kept, census.destroyed, census.lost, due)
+
+
+def _taken(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Accepted texts and versions of every day that is not purged yet."""
+    rows = connection.execute(
+        select(
+            slices.c.shelf,
+            func.sum(slices.c.accepted).label("accepted"),
+            func.sum(slices.c.versions).label("versions"),
+        ).group_by(slices.c.shelf)
+    )
+    return {row.shelf: (row.accepted, row.versions) for row in rows}

@@ -1,0 +1,139 @@
+"""The last four steps of a purge: shredded, dropped, verified, reported. Nothing stops them but an outage.
+
+What lies outside the database is done beside the transaction, in the order that makes a crash harmless: the secret is
+destroyed before the state says so, the index goes before the tables, the report is on disk before its entry commits.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select
+
+from textkeep.archive.keyring import Keyring, shelf_secret
+from textkeep.archive.shelf import Day
+from textkeep.clock import Clock
+from textkeep.ledger.log import moment
+from textkeep.retention import facts as found
+from textkeep.retention.absence import Absence, ShelfIndex
+from textkeep.retention.census import Census
+from textkeep.retention.chain import Chain
+from textkeep.retention.deciding import AGAIN, sums
+from textkeep.retention.facts import Line, ring_of
+from textkeep.retention.moving import Held, Mover, Order
+from textkeep.retention.report import day_report, verdict_of
+from textkeep.store.engine import Store
+from textkeep.store.tables import batches, drop_shelf_tables, papers_of, shelf_tables, shelves, slices, texts_of
+
+
+class Destroying:
+    """Destroys what has been decided and counted, and shows that it is gone."""
+
+    def __init__(
+        self,
+        mover: Mover,
+        store: Store,
+        keyring: Keyring,
+        index: ShelfIndex,
+        absence: Absence,
+        chain: Chain,
+        clock: Clock,
+    ) -> None:
+        self._mover = mover
+        self._store = store
+        self._keyring = keyring
+        self._index = index
+        self._absence = absence
+        self._chain = chain
+        self._clock = clock
+
+    def shredded(self, day: Day, _order: Order) -> None:
+        """The secret is destroyed; once that has happened a second call changes nothing."""
+        name = shelf_secret(day.shelf)
+        with self._store.reading() as connection:
+            purge = found.load(connection, day.shelf)
+        decided = purge.facts.entries.get("committed") if purge else None
+        stone = self._keyring.destroy(name, entry=str(decided or "unknown"), now=self._clock())
+
+        def work(held: Held) -> Line:
+            ring = ring_of(self._keyring.status())
+            held.purge.closed_at = datetime.fromisoformat(stone.destroyed_at)
+            held.facts.secret = stone.commitment.hex()
+            held.facts.ring_after = ring
+            said = {
+                "secret": name,
+                "commitment": stone.commitment.hex(),
+                "committed": decided,
+                "destroyed_at": moment(held.purge.closed_at),
+                "generation": ring.generation,
+                "root": ring.root,
+            }
+            held.write("shredded", "key-destroyed", said)
+            wanted = select(shelves.c.commitment).where(shelves.c.name == held.shelf)
+            if held.connection.execute(wanted).scalar_one() != stone.commitment:
+                return Line("shredded", "fail", "the secret destroyed is not the one this shelf was opened with")
+            return Line("shredded", "pass", "the secret was destroyed, the ring is under a new root, a tombstone stays")
+
+        self._mover.move(day, "committed", "shredded", work)
+
+    def dropped(self, day: Day, _order: Order) -> None:
+        """Index, tables and the shelf's rows elsewhere go; the write-ahead log is emptied."""
+        self._index.drop(day.shelf)
+
+        def work(held: Held) -> Line:
+            dropped = _drop(held.connection, held.shelf)
+            held.facts.rows_dropped = dropped
+            return _as_counted(dropped, held.facts.census)
+
+        self._mover.move(day, "shredded", "dropped", work)
+        self._store.settle()
+
+    def verified(self, day: Day, _order: Order) -> None:
+        """Every store is read back."""
+        self._store.settle()  # a crash may have come between the drop and its own
+        lines = self._absence.lines(day.shelf)
+
+        def work(held: Held) -> Line:
+            again = [line for line in held.facts.readback if line.name == AGAIN]
+            held.facts.readback = [*lines, sums(held.facts.census), *again]
+            verdict = verdict_of(held.facts.readback)
+            bad = [line.name for line in held.facts.readback if line.verdict != "pass"]
+            if bad:
+                return Line("verified", verdict, f"not shown: {', '.join(bad)}")
+            return Line("verified", verdict, "opening fails, every store answers that it is gone, the sums add up")
+
+        self._mover.move(day, "dropped", "verified", work)
+
+    def reported(self, day: Day, _order: Order) -> None:
+        """The report is written, and its digest goes into the ledger."""
+
+        def work(held: Held) -> Line:
+            put = self._chain.put(
+                held.connection,
+                held.shelf,
+                lambda previous: day_report(held.purge, reported_at=held.now, previous=previous),
+            )
+            held.write("reported", "purge", {"attempt": held.purge.attempt, **put})
+            return Line("reported", "pass", "written, and its digest is in the ledger")
+
+        self._mover.move(day, "verified", "reported", work)
+
+
+def _drop(connection: Connection, shelf: str) -> dict[str, int]:
+    """Drop a shelf's tables and rows, and count what went."""
+    there = set(shelf_tables(connection, shelf))
+    own = {"texts": texts_of(shelf), "papers": papers_of(shelf)}
+    counts = {
+        name: connection.execute(select(func.count()).select_from(table)).scalar_one() if table.name in there else 0
+        for name, table in own.items()
+    }
+    drop_shelf_tables(connection, shelf)
+    for name, table in (("slices", slices), ("batches", batches)):
+        counts[name] = connection.execute(delete(table).where(table.c.shelf == shelf)).rowcount
+    return counts
+
+
+def _as_counted(dropped: dict[str, int], census: Census | None) -> Line:
+    if census is None:
+        return Line("dropped", "unknown", "index, tables and rows are dropped; no count from before is on record")
+    if dropped["texts"] != census.found or dropped["papers"] != sum(census.papers.values()):
+        return Line("dropped", "fail", "what was dropped is not as many texts and papers as were counted before")
+    return Line("dropped", "pass", f"index, tables and rows are dropped: {dropped['texts']} texts, as counted before")

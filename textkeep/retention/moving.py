@@ -1,0 +1,97 @@
+"""How a step is taken: one transaction under the locks, from one state of a shelf to the next."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from textkeep.archive.shelf import Day, State
+from textkeep.archive.shelves import Shelves
+from textkeep.clock import Clock
+from textkeep.ledger import log
+from textkeep.ledger.log import moment
+from textkeep.retention import facts as found
+from textkeep.retention.absence import LookedAgain
+from textkeep.retention.facts import Facts, Line, PurgeRow
+from textkeep.retention.guards import Reading
+from textkeep.retention.holds import HoldsInForce
+from textkeep.store.engine import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a run was told and has seen before its first step."""
+
+    readings: tuple[Reading, ...]
+    last_seen: datetime | None
+    asked_by: str
+    confirmed_days: int | None
+    again: LookedAgain
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A shelf under its lock: the transaction, its purge, the digest of the holds in force, the moment."""
+
+    connection: Connection
+    purge: PurgeRow
+    digest: str
+    now: datetime
+
+    @property
+    def shelf(self) -> str:
+        """The shelf's name."""
+        return self.purge.shelf
+
+    @property
+    def facts(self) -> Facts:
+        """What is known so far; saved when the step commits."""
+        return self.purge.facts
+
+    def write(self, step: State, kind: str, body: Mapping[str, object]) -> None:
+        """Write the step's ledger entry and remember its place."""
+        said = {"purge": self.purge.number, **body}
+        self.facts.entries[step] = log.append(self.connection, kind, said, now=self.now, shelf=self.shelf)
+
+
+class Mover:
+    """Moves one shelf on, once: a step whose shelf is no longer where it begins does nothing."""
+
+    def __init__(self, store: Store, shelves: Shelves, holds: HoldsInForce, clock: Clock) -> None:
+        self._store = store
+        self._shelves = shelves
+        self._holds = holds
+        self._clock = clock
+
+    def state(self, day: Day) -> State | None:
+        """How far a day is; None where it has no shelf."""
+        with self._store.reading() as connection:
+            return self._shelves.states(connection, [day.shelf]).get(day.shelf)
+
+    def move(self, day: Day, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
+        """Do `work` and move on, in one transaction under the locks; back to `intent` where `work` gives no line.
+
+        The lock of the holds is taken first, always, so that placing a hold and purging never wait for each other.
+        """
+        with self._store.transaction() as connection:
+            digest = self._holds.digest(connection).hex()
+            if self._shelves.lock(connection, [day.shelf]).get(day.shelf) != was:
+                return
+            now = self._clock()
+            purge = found.load(connection, day.shelf) or found.begin(connection, day.shelf, Facts(), now)
+            line = work(Held(connection, purge, digest, now))
+            if line is not None:
+                purge.facts.lines[becomes] = line
+                purge.facts.at[becomes] = moment(now)
+            found.save(connection, purge)
+            self._shelves.set_state(connection, day.shelf, "intent" if line is None else becomes)
+
+    def resume(self, day: Day) -> None:
+        """Count another attempt at a day whose purge was cut off."""
+        with self._store.transaction() as connection:
+            state = self._shelves.lock(connection, [day.shelf]).get(day.shelf)
+            purge = found.load(connection, day.shelf)
+            if purge is not None and state != "reported":
+                purge.attempt += 1
+                found.save(connection, purge)

@@ -1,0 +1,203 @@
+"""The purge run: guards first, then each due day, oldest first, through its eight steps."""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from textkeep.archive.keyring import Keyring
+from textkeep.archive.shelf import Day
+from textkeep.archive.shelves import Shelves
+from textkeep.clock import Clock
+from textkeep.errors import TextkeepError
+from textkeep.retention import days, notes
+from textkeep.retention.absence import Absence, ShelfIndex
+from textkeep.retention.chain import Chain
+from textkeep.retention.clockmark import ClockMark
+from textkeep.retention.days import DayRow
+from textkeep.retention.deciding import Deciding
+from textkeep.retention.destroying import Destroying
+from textkeep.retention.facts import SCHEDULE
+from textkeep.retention.guards import Reading, Stop, check_run, earliest
+from textkeep.retention.holds import HoldsInForce
+from textkeep.retention.moving import Mover, Order
+from textkeep.retention.runs import Runs
+from textkeep.retention.steps import Steps
+from textkeep.store.engine import Store
+
+Told = Callable[[str, str], None]
+"""Hears of each step that is done: shelf and state."""
+
+LEAVING: Final = Stop("interrupted", "the service is stopping", "The next run goes on where this one stopped.")
+BUSY: Final = Stop("already-running", "another purge run is at work", "Wait for it to end; nothing has to be done.")
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run did: the days that were due as they stand now, and why it stopped, if it did.
+
+    `found_again` names shelves purged before of which something was there again; `missed` the reports of days that had
+    no run.
+    """
+
+    days: tuple[DayRow, ...] = ()
+    stopped: Stop | None = None
+    dry_run: bool = False
+    found_again: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        """What `purge --json` prints and `POST /v1/purges` answers."""
+        return {
+            "days": [asdict(day) for day in self.days],
+            "stopped": self.stopped.reason if self.stopped else None,
+            "detail": self.stopped.detail if self.stopped else None,
+            "remedy": self.stopped.remedy if self.stopped else None,
+            "dry_run": self.dry_run,
+            "found_again": list(self.found_again),
+            "missed_runs": list(self.missed),
+        }
+
+
+class Purge:
+    """Runs purges over one archive; two never work at once."""
+
+    def __init__(
+        self,
+        store: Store,
+        shelves: Shelves,
+        keyring: Keyring,
+        index: ShelfIndex,
+        holds: HoldsInForce,
+        chain: Chain,
+        mark: ClockMark,
+        clock: Clock,
+        *,
+        told: Told = lambda _shelf, _state: None,
+    ) -> None:
+        self._store = store
+        self._mark = mark
+        self._clock = clock
+        self._told = told
+        self._absence = Absence(store, keyring, index)
+        self._runs = Runs(store, chain, clock)
+        mover = Mover(store, shelves, holds, clock)
+        destroying = Destroying(mover, store, keyring, index, self._absence, chain, clock)
+        self._steps = Steps(mover, Deciding(mover, holds, keyring), destroying)
+        self._turn = _turn_of(store)
+        self._leaving = threading.Event()
+
+    def run(
+        self, now: datetime, confirm_days: int | None = None, dry_run: bool = False, *, asked_by: str = SCHEDULE
+    ) -> RunResult:
+        """Purge what is due at `now`, or say what would go and change nothing.
+
+        `confirm_days` is a person's word for exactly that many days. `asked_by` is a handle (hex), `local` or
+        `schedule`. Whatever stops a run is named in the result; what it had begun is taken up by the next one.
+        """
+        readings = self._mark.readings(now)
+        if dry_run:
+            return self._foresee(readings, confirm_days)
+        if not self._turn.acquire(blocking=False):
+            return RunResult(stopped=BUSY)
+        try:
+            run = self._runs.begin(now)
+            result = self._work(readings, confirm_days, asked_by)
+            with suppress(TextkeepError):  # an outage here must not hide what was done
+                self._runs.finish(run, _outcome(result))
+            return result
+        finally:
+            self._turn.release()
+
+    def interrupt(self) -> None:
+        """Let a run that is at work end after the step it is in; the service is stopping."""
+        self._leaving.set()
+
+    def _foresee(self, readings: Sequence[Reading], confirm_days: int | None) -> RunResult:
+        with self._store.reading() as connection:
+            due = days.due(connection, earliest(readings))
+            stop = check_run(
+                readings,
+                self._mark.last_seen(connection),
+                due,
+                confirm_days=confirm_days,
+                confirmed_through=notes.read_day(connection, notes.CONFIRMED_THROUGH),
+            )
+            return RunResult(tuple(days.day_rows(connection, due)), stop, dry_run=True)
+
+    def _work(self, readings: Sequence[Reading], confirm_days: int | None, asked_by: str) -> RunResult:
+        foreseen = RunResult()
+        try:
+            foreseen = replace(self._foresee(readings, confirm_days), dry_run=False)
+            if foreseen.stopped is not None:
+                return foreseen
+            due = [Day.named(row.day) for row in foreseen.days]
+            seen = self._let_through(readings, due, confirm_days)
+            missed = tuple(self._runs.report_missed(earliest(readings)))
+            again = self._absence.look_again()
+        except TextkeepError as exc:
+            return replace(foreseen, stopped=_stopped(exc))
+        stop = self._close_all(due, Order(tuple(readings), seen, asked_by, confirm_days, again))
+        with self._store.reading() as connection:
+            rows = tuple(days.day_rows(connection, due))
+        return RunResult(rows, stop, found_again=again.found, missed=missed)
+
+    def _let_through(
+        self, readings: Sequence[Reading], due: Sequence[Day], confirm_days: int | None
+    ) -> datetime | None:
+        """Store the time and the person's word; gives the last time seen before."""
+        with self._store.transaction() as connection:
+            seen = self._mark.last_seen(connection)
+            self._mark.accept(connection, earliest(readings))
+            if confirm_days is not None and due:
+                notes.write(connection, notes.CONFIRMED_THROUGH, due[-1])
+        return seen
+
+    def _close_all(self, due: Sequence[Day], order: Order) -> Stop | None:
+        for day in due:
+            try:
+                self._close(day, order)
+            except TextkeepError as exc:
+                return _stopped(exc, day)
+            if self._leaving.is_set():
+                return LEAVING
+        return None
+
+    def _close(self, day: Day, order: Order) -> None:
+        state = self._steps.state(day)
+        if state != "open":
+            self._steps.resume(day)
+        while state != "reported" and not self._leaving.is_set():
+            state = self._steps.advance(day, order)
+            self._told(day.shelf, state)
+
+
+_TURNS: Final[WeakKeyDictionary[Store, threading.Lock]] = WeakKeyDictionary()
+_FINDING: Final = threading.Lock()
+
+
+def _turn_of(store: Store) -> threading.Lock:
+    """The lock that a run on this store takes, whichever Purge makes it.
+
+    One process holds an embedded archive's folder, so a lock in that process is enough.
+    """
+    with _FINDING:
+        return _TURNS.setdefault(store, threading.Lock())
+
+
+def _stopped(exc: TextkeepError, day: Day | None = None) -> Stop:
+    where = "" if day is None else f"{day.shelf}: "
+    return Stop(exc.problem, f"{where}{exc.detail}", exc.remedy or "The next run goes on where this one stopped.")
+
+
+def _outcome(result: RunResult) -> str:
+    closed = sum(day.state == "reported" for day in result.days)
+    said = f"closed {closed} of {len(result.days)} days"
+    if result.stopped is not None:
+        said += f"; stopped: {result.stopped.reason}"
+    if result.found_again:
+        said += f"; found again: {', '.join(result.found_again)}"
+    return said
