@@ -61,6 +61,7 @@ class House:
         with store.reading() as connection:
             shelves.check(connection)
             organisations.load(connection)
+        keyring.finish()
         shelves.ensure(clock())
         papers = Papers(sealer)
         vault = Vault(store, shelves, sealer, Tags(keyring), papers, clock)

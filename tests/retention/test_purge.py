@@ -116,6 +116,7 @@ def test_a_report_adds_up_and_names_every_step(purging: Purging) -> None:
         "rows",
         "index",
         "sums",
+        "write-ahead log",
         "earlier shelves",
     }
     assert (report["signed"], report["witness"], report["erased_at"]) == ("not signed yet", "none", "unknown")

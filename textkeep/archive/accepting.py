@@ -7,14 +7,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, Row, insert
 
 from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
 from textkeep.archive.papers import Papers
 from textkeep.archive.rows import REWRITTEN, UPDATED, open_row, seal_row
-from textkeep.archive.sealing import Sealer
+from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day, Shelf, State, expired
 from textkeep.archive.tags import Tagged, TaggedBatch
 from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_disposition_differs
@@ -25,6 +25,8 @@ from textkeep.store.tables import batches, slices
 
 ORGS_PER_SLICE: Final = 64
 """How many organisations one slice may hold, so that its ledger entry stays under 4 KiB."""
+
+OPEN_AGAIN: Final = "Start the archive again: shelves are opened 30 days ahead at every start and every hour."
 
 Place = tuple[Shelf, Handle, bytes]
 
@@ -43,6 +45,12 @@ class Accepting:
         """Whether a shelf still takes texts."""
         return self.states.get(shelf) == "open"
 
+    def has_closed(self, shelf: str) -> bool:
+        """Whether a shelf's purge has begun. Raises Unsound where a day that is not over has no shelf at all."""
+        if shelf not in self.states:
+            raise Unsound("a day that is not over has no shelf", remedy=OPEN_AGAIN)
+        return not self.takes(shelf)
+
 
 @dataclass(frozen=True, slots=True)
 class _New:
@@ -59,7 +67,7 @@ def insert_batch(accepting: Accepting, batch: TaggedBatch) -> Receipt:
     alive: list[Tagged] = []
     refused: list[Incoming] = list(batch.gone)
     for tagged in batch.tagged:
-        if not accepting.takes(tagged.shelf) or _is_expired(tagged.record, accepting.now):
+        if _is_expired(tagged.record, accepting.now) or accepting.has_closed(tagged.shelf):
             refused.append(tagged.record)
         else:
             alive.append(tagged)
@@ -116,8 +124,16 @@ def _known(accepting: Accepting, alive: Sequence[Tagged]) -> dict[Place, list[by
     known: dict[Place, list[bytes]] = {}
     for shelf, tags in wanted.items():
         for row in texts_with_tags(accepting.connection, shelf, sorted(tags)):
-            known.setdefault((shelf, row.org, row.tag), []).append(open_row(accepting.sealer, shelf, row).raw)
+            known.setdefault((shelf, row.org, row.tag), []).append(_raw_of(accepting, shelf, row))
     return known
+
+
+def _raw_of(accepting: Accepting, shelf: Shelf, row: Row[Any]) -> bytes:
+    """What a stored row says; nothing where it is damaged, so that what comes again is kept as a further version."""
+    try:
+        return open_row(accepting.sealer, shelf, row).raw
+    except CannotOpen:
+        return b""
 
 
 def _slices(new: Iterable[_New]) -> Iterator[tuple[Shelf, list[_New]]]:
@@ -217,7 +233,7 @@ def _quarantine_shelf(accepting: Accepting, record: Incoming) -> Shelf:
     if not accepting.takes(today):
         raise Unsound(
             "today has no open shelf",
-            remedy="Start the archive again: shelves are opened 30 days ahead at every start and every hour.",
+            remedy=OPEN_AGAIN,
         )
     return today
 

@@ -7,7 +7,7 @@ The ring is one document, sealed under a data key that a *root* wraps:
 with everything before the nonce as associated data; the header is canonical JSON (root id, generation, wrapped key).
 A secret is in the stored ring before anything uses it. Destroying one writes a new root, then the ring under it, then
 forgets the old root: every older copy of the ring is then closed. Whatever a crash leaves in between is finished by
-`Keyring.open`.
+`Keyring.finish`.
 """
 
 import hashlib
@@ -166,14 +166,12 @@ class Keyring:
     def open(cls, store: KeyringStore, root: Root, *, create: bool) -> "Keyring":
         """The keyring in `store`; a new one with the house's secret where there is none and `create` is set.
 
-        Finishes what a crash left half done: roots that the ring does not stand on are forgotten. Raises Unsound
-        where there is no ring and none may be made, and where the ring does not open.
+        Raises Unsound where there is no ring and none may be made, and where the ring does not open. Once it is known
+        to be the ring of its data, `finish` ends what a crash left half done.
         """
         document = store.read(RING)
         if document is not None:
-            keyring = cls(store, root, document, _opened(document, root))
-            keyring._forget_roots()
-            return keyring
+            return cls(store, root, document, _opened(document, root))
         if not create:
             raise Unsound(
                 "there is data here, and its keyring is missing",
@@ -258,11 +256,14 @@ class Keyring:
         """Destroy a secret for good and leave its tombstone; where that was begun before, finish it.
 
         `entry` names the ledger entry that decided it. When it returns, no root but the ring's own is left. Raises
-        SecretMissing for a name that never was, Outage where ring or roots cannot be written; then call it again.
+        SecretMissing for a name that never was, ValueError for the house's own, Outage where ring or roots cannot be
+        written; then call it again.
         """
+        if name == HOUSE_SECRET:
+            raise ValueError("the house's secret is never destroyed: it closes no shelf, and opens the directory")
         with self._changing:
             stone = self._ring.tombstones.get(name) or self._bury(name, entry, now)
-            self._forget_roots()
+            self.finish()
         return stone
 
     def _bury(self, name: str, entry: str, now: datetime) -> Tombstone:
@@ -276,10 +277,11 @@ class Keyring:
             told(name)
         return stone
 
-    def _forget_roots(self) -> None:
+    def finish(self) -> None:
         """Forget every root but the ring's own, once the ring as it is stored is seen to open under that one.
 
-        From there on nothing else opens it: a root that went too early would take every secret with it.
+        From there on nothing else opens it: a root that went too early would take every secret with it. Raises Unsound
+        where the stored ring is not the one in memory.
         """
         left_over = self._root.known() - {self._ring.root}
         document = self._store.read(RING) if left_over else None

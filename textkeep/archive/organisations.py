@@ -75,7 +75,7 @@ class Organisations:
             known = self._handles.get(org_id)
             if known is not None:
                 return known
-            handle = Handle(os.urandom(HANDLE_BYTES))
+            handle, written = Handle(os.urandom(HANDLE_BYTES)), org_id.encode()
             self._keyring.make([org_secret(handle)])
             with self._store.transaction() as connection:
                 connection.execute(
@@ -84,7 +84,7 @@ class Organisations:
                         lookup=lookup_of(self._keyring, "org", org_id),
                         commitment=self._keyring.commitment(org_secret(handle)),
                         registered_at=self._clock(),
-                        sealed=self._sealer.seal("directory", HOUSE_SHELF, HOUSE, (b"org", handle), org_id.encode()),
+                        sealed=self._sealer.seal("directory", HOUSE_SHELF, HOUSE, (b"org", handle), written),
                     )
                 )
             self._remember(org_id, handle)

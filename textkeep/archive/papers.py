@@ -8,23 +8,21 @@ content, as with a text.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Row, delete, func, insert, select
+from sqlalchemy import Connection, Row, delete, func, select
 
 from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.text import SALT_BYTES, Handle, commitment
-from textkeep.store.tables import papers_of
+from textkeep.store.bulk import insert_paper
+from textkeep.store.tables import papers_of, ticks
 
 Kind = Literal["quarantine", "vocabulary", "activity"]
 PAPER_ID_BYTES: Final = 16
 
 LOOKUP: Final = 500
 """How many ids one statement takes."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +59,8 @@ class Papers:
         paper_id, salt = os.urandom(PAPER_ID_BYTES), os.urandom(SALT_BYTES)
         committed = commitment(salt, plain)
         sealed = self._sealer.seal(kind, shelf, org, _bound(kind, paper_id, committed, now, slice_id), salt + plain)
-        connection.execute(
-            insert(papers_of(shelf)),
-            {
-                "id": paper_id,
-                "kind": kind,
-                "org": org,
-                "slice": slice_id,
-                "commitment": committed,
-                "size": len(plain),
-                "made_at": now,
-                "sealed": sealed,
-            },
-        )
+        row = (paper_id, kind, org, slice_id, committed, len(plain), ticks(now), sealed)
+        insert_paper(connection, shelf, row)
         return Paper(paper_id, kind, org, slice_id, now, committed, plain)
 
     def of_kind(self, connection: Connection, shelf: str, kind: Kind, org: Handle | None = None) -> Iterator[Paper]:
@@ -114,5 +101,5 @@ class Papers:
 
 def _bound(kind: str, paper_id: bytes, committed: bytes, made_at: datetime, slice_id: int | None) -> list[bytes]:
     """What binds a paper to its row; the moment and the slice in 8 bytes each, no slice in none."""
-    ticks = ((made_at - _EPOCH) // _TICK).to_bytes(8, "big", signed=True)
-    return [kind.encode(), paper_id, committed, ticks, b"" if slice_id is None else slice_id.to_bytes(8, "big")]
+    at = ticks(made_at).to_bytes(8, "big", signed=True)
+    return [kind.encode(), paper_id, committed, at, b"" if slice_id is None else slice_id.to_bytes(8, "big")]

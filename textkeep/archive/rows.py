@@ -73,16 +73,17 @@ def open_row(sealer: Sealer, shelf: str, row: Row[Any]) -> Opened:
 
     Raises CannotOpen where it was altered or moved, SecretDestroyed where its shelf has been purged.
     """
-    text_id = TextId(_date_of(shelf), row.tag, row.version)
-    plain = sealer.open("body", shelf, row.org, (str(text_id).encode(), row.commitment), row.sealed)
+    org, tag, version, row_slice, committed, size, sealed = row
+    text_id = TextId(_date_of(shelf), tag, version)
+    plain = sealer.open("body", shelf, org, (str(text_id).encode(), committed), sealed)
     received, slice_id, length = _ENVELOPE.unpack_from(plain, SALT_BYTES)
     start = SALT_BYTES + _ENVELOPE.size + length
     raw = plain[start:]
-    if commitment(plain[:SALT_BYTES], raw) != row.commitment or slice_id != row.slice or len(raw) != row.size:
+    if commitment(plain[:SALT_BYTES], raw) != committed or slice_id != row_slice or len(raw) != size:
         raise CannotOpen("a sealed text does not match its row")
     written = plain[start - length : start].decode("ascii")
     flags = tuple(written.split(",")) if written else ()
-    return Opened(text_id, row.org, read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, row.commitment)
+    return Opened(text_id, org, read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, committed)
 
 
 def with_derived_flags(versions: list[Opened]) -> list[Opened]:

@@ -2,10 +2,11 @@
 
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 
 from textkeep.archive.batch import Batch, Incoming
 from textkeep.archive.keyring import Keyring, SecretDestroyed, SecretMissing, prefixed
-from textkeep.archive.shelf import Day, Shelf
+from textkeep.archive.shelf import Day, Shelf, expired
 from textkeep.archive.text import TAG_BYTES, Handle, TextId
 
 
@@ -45,24 +46,32 @@ class Tags:
         return hmac.digest(key, prefixed(source.encode(), message_id.encode()), "sha256")[:TAG_BYTES]
 
     def of_batch(self, batch: Batch) -> TaggedBatch:
-        """Tag what can be accepted. Records of a day without a secret are `gone`: that day is over."""
+        """Tag what can be accepted. Records of a day whose secret is destroyed, or that is too long ago, are `gone`.
+
+        Raises SecretMissing for any other day without one: shelves were not opened ahead, and nothing may be refused
+        for that.
+        """
         result = TaggedBatch(batch, [], [], [], set())
         for record in batch.records:
             if record.sent_at is not None:
                 result.shelves.add(Day.of(record.sent_at).shelf)
             if record.verdict == "accept":
-                self._place(record, result)
+                self._place(record, result, batch.received_at)
             else:
                 result.others.append(record)
         return result
 
-    def _place(self, record: Incoming, result: TaggedBatch) -> None:
+    def _place(self, record: Incoming, result: TaggedBatch, batch_now: datetime) -> None:
         if record.sent_at is None or record.org is None or record.source is None or record.id is None:
             raise ValueError("what is accepted has an id, a source, an organisation and a moment")
         day = Day.of(record.sent_at)
         try:
             tag = self.tag(day.shelf, record.org, record.source, record.id)
-        except (SecretDestroyed, SecretMissing):
+        except SecretDestroyed:
+            result.gone.append(record)
+        except SecretMissing:
+            if not expired(record.sent_at, batch_now):
+                raise
             result.gone.append(record)
         else:
             result.tagged.append(Tagged(record, day.shelf, record.org, TextId(day.date, tag, 1)))

@@ -17,14 +17,14 @@ from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.papers import Papers
 from textkeep.archive.rows import Opened, open_row, with_derived_flags
 from textkeep.archive.sealing import Sealer
-from textkeep.archive.shelf import Day
+from textkeep.archive.shelf import Day, expired
 from textkeep.archive.shelves import UNSHREDDED, Shelves
 from textkeep.archive.tags import Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
-from textkeep.store.bulk import texts_with_tags
+from textkeep.store.bulk import texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store
-from textkeep.store.tables import batches, shelves, slices, texts_of
+from textkeep.store.tables import batches, shelves, slices
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,11 @@ class Vault:
         Whether a text is expired and whether its shelf still takes texts is decided here again, under the shelf's
         lock. Raises Outage where the database does not take it; then nothing of any batch is stored.
         """
-        now = self._clock()
         tagged = [self._tags.of_batch(batch) for batch in wanted]
-        names = {name for batch in tagged for name in batch.shelves} | {Day.of(now).shelf}
+        names = {name for batch in tagged for name in batch.shelves}
         with self._store.transaction() as connection:
-            states = self._shelves.lock(connection, names)
+            now = self._clock()
+            states = self._shelves.lock(connection, names | {Day.of(now).shelf})
             accepting = Accepting(connection, states, self._sealer, self._papers, now)
             return [insert_batch(accepting, batch) for batch in tagged]
 
@@ -90,11 +90,15 @@ class Vault:
         return StoredBatch(row.id, row.received_at, *counts, None if row.root is None else row.root.hex(), row.producer)
 
     def read(self, wanted: Iterable[tuple[Handle, TextId]]) -> dict[TextId, Opened]:
-        """Open texts; what is absent or purged is simply not in the answer. Raises CannotOpen at a damaged one."""
+        """Open texts; what is absent, purged or past its 400 days is simply not in the answer.
+
+        Raises CannotOpen at a damaged one.
+        """
         asked: dict[tuple[str, Handle], set[TextId]] = defaultdict(set)
         for org, text_id in wanted:
             asked[Day(text_id.day).shelf, org].add(text_id)
         found: dict[TextId, Opened] = {}
+        now = self._clock()
         with self._store.reading() as connection:
             there = self._shelves.states(connection, {shelf for shelf, _ in asked})
             for (shelf, org), ids in asked.items():
@@ -102,7 +106,7 @@ class Vault:
                     continue
                 tags = sorted({text_id.tag for text_id in ids})
                 for opened in self._of_tags(connection, shelf, org, tags):
-                    if opened.id in ids:
+                    if opened.id in ids and not expired(opened.event.data.sent_at, now):
                         found[opened.id] = opened
         return found
 
@@ -143,8 +147,7 @@ class Vault:
         for each in claimed:
             by_shelf[each.shelf].append(each.id)
         for shelf, ids in by_shelf.items():
-            table = texts_of(shelf)
-            for row in connection.execute(select(table).where(table.c.slice.in_(ids))):
+            for row in texts_of_slices(connection, shelf, ids):
                 yield open_row(self._sealer, shelf, row)
 
     def mark_indexed(self, connection: Connection, claimed: Sequence[SliceRow], *, indexed: bool = True) -> None:

@@ -1,7 +1,8 @@
-"""The two statements of the hot path, handed to the driver as they are.
+"""The statements of the hot path, handed to the driver as they are.
 
 Building them as expressions costs more than running them: 10 microseconds a text for binding values, 3 for each tag
-asked for (cProfile, 50,000 texts over 398 days). The tables stay those of `tables.py`.
+asked for, 1 to 3 milliseconds for each shelf's tables the first time (cProfile, 50,000 texts over 398 days). The tables
+stay those of `tables.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,33 +10,58 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row
 
-from textkeep.store.tables import texts_of
+from textkeep.store.tables import papers_name, papers_of, texts_name, texts_of
 
 ASKED_AT_ONCE: Final = 512
-"""How many tags one statement asks for; fewer are filled up to a power of two, so that few statements exist."""
+"""Tags or slices that one statement asks for; fewer are filled up to a power of two, so that few statements exist."""
 
 TextValues = tuple[bytes, bytes, int, int, bytes, int, bytes]
 """org, tag, version, slice, commitment, size, sealed."""
 
+PaperValues = tuple[bytes, str, bytes, int | None, bytes, int, int, bytes]
+"""id, kind, org, slice, commitment, size, made at (ticks), sealed."""
+
+_TEXTS: Final = [column.name for column in texts_of("any").columns]
+_PAPERS: Final = [column.name for column in papers_of("any").columns]
+
 
 def insert_texts(connection: Connection, shelf: str, rows: Sequence[TextValues]) -> None:
     """Add rows to a shelf's table. Raises IntegrityError for an (org, tag, version) that is there."""
-    mark = _mark(connection)
-    columns = ", ".join(column.name for column in texts_of(shelf).columns)
-    marks = ", ".join([mark] * len(texts_of(shelf).columns))
-    connection.exec_driver_sql(f"INSERT INTO {texts_of(shelf).name} ({columns}) VALUES ({marks})", list(rows))  # noqa: S608
+    connection.exec_driver_sql(_insert(connection, texts_name(shelf), _TEXTS), list(rows))
+
+
+def insert_paper(connection: Connection, shelf: str, row: PaperValues) -> None:
+    """Add a row to a shelf's papers."""
+    connection.exec_driver_sql(_insert(connection, papers_name(shelf), _PAPERS), row)
 
 
 def texts_with_tags(connection: Connection, shelf: str, tags: Sequence[bytes]) -> Iterator[Row[Any]]:
     """The rows of a shelf with these tags, of every organisation and version, versions in order."""
-    mark, table = _mark(connection), texts_of(shelf)
-    columns = ", ".join(column.name for column in table.columns)
-    for start in range(0, len(tags), ASKED_AT_ONCE):
-        asked = list(tags[start : start + ASKED_AT_ONCE])
+    return _texts_where(connection, shelf, "tag", tags, " ORDER BY tag, version")
+
+
+def texts_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -> Iterator[Row[Any]]:
+    """The rows of a shelf that came with these slices."""
+    return _texts_where(connection, shelf, "slice", slices, "")
+
+
+def _texts_where(
+    connection: Connection, shelf: str, column: str, values: Sequence[bytes | int], order: str
+) -> Iterator[Row[Any]]:
+    mark, columns = _mark(connection), ", ".join(_TEXTS)
+    for start in range(0, len(values), ASKED_AT_ONCE):
+        asked = list(values[start : start + ASKED_AT_ONCE])
         asked += [asked[-1]] * ((1 << (len(asked) - 1).bit_length()) - len(asked))
         marks = ", ".join([mark] * len(asked))
-        statement = f"SELECT {columns} FROM {table.name} WHERE tag IN ({marks}) ORDER BY tag, version"  # noqa: S608
-        yield from connection.exec_driver_sql(statement, tuple(asked))
+        yield from connection.exec_driver_sql(
+            f"SELECT {columns} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}",  # noqa: S608
+            tuple(asked),
+        )
+
+
+def _insert(connection: Connection, table: str, columns: Sequence[str]) -> str:
+    marks = ", ".join([_mark(connection)] * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
 
 
 def _mark(connection: Connection) -> str:

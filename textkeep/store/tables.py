@@ -30,6 +30,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 
 
+def ticks(moment: datetime) -> int:
+    """Whole microseconds since 1970, as moments are stored."""
+    return (moment - _EPOCH) // _TICK
+
+
 class Instant(TypeDecorator[datetime]):
     """A moment in UTC, stored as whole microseconds since 1970, so that it compares alike on every engine."""
 
@@ -42,7 +47,7 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError("a moment without a zone cannot be stored")
-        return (value - _EPOCH) // _TICK
+        return ticks(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """The moment, in UTC."""
@@ -187,7 +192,7 @@ runs = Table(
 @lru_cache(maxsize=2048)
 def texts_of(shelf: str) -> Table:
     """The sealed texts of a shelf."""
-    name = _table_name("texts", shelf)
+    name = texts_name(shelf)
     return Table(
         name,
         MetaData(),
@@ -206,7 +211,7 @@ def texts_of(shelf: str) -> Table:
 @lru_cache(maxsize=2048)
 def papers_of(shelf: str) -> Table:
     """What else is sealed on a shelf and goes with it: quarantine, vocabulary segments, activity detail."""
-    name = _table_name("papers", shelf)
+    name = papers_name(shelf)
     return Table(
         name,
         MetaData(),
@@ -222,8 +227,14 @@ def papers_of(shelf: str) -> Table:
     )
 
 
-def _table_name(prefix: str, shelf: str) -> str:
-    return f"{prefix}_{_suffix(shelf)}"
+def texts_name(shelf: str) -> str:
+    """The name of the table of a shelf's sealed texts."""
+    return f"texts_{_suffix(shelf)}"
+
+
+def papers_name(shelf: str) -> str:
+    """The name of the table of a shelf's papers."""
+    return f"papers_{_suffix(shelf)}"
 
 
 def _suffix(shelf: str) -> str:

@@ -36,7 +36,7 @@ def blank_durably(path: Path) -> None:
 def remove_durably(path: Path) -> None:
     """Remove a file, if it is there, and sync its folder."""
     if path.exists():
-        path.unlink()
+        path.unlink(missing_ok=True)
         sync_folder(path.parent)
 
 

@@ -21,11 +21,10 @@ class FolderStore:
 
     def read(self, name: str) -> bytes | None:
         """A document, or None; what a crash left half written is not one, and goes."""
+        path = self._folder / name
         try:
             remove_durably(self._half(name))
-            return (self._folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
+            return path.read_bytes() if path.exists() else None
         except OSError as exc:
             raise Outage("the keyring cannot be read", retry_after=30) from exc
 
