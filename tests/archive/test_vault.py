@@ -17,6 +17,7 @@ from textkeep.archive.shelf import Day
 from textkeep.archive.text import TextId, read_event
 from textkeep.errors import NotFound
 from textkeep.ledger import log, tree
+from textkeep.store.bulk import TextRow
 from textkeep.store.tables import ledger_pending, papers_of, texts_of
 
 PRODUCER = bytes(range(8))
@@ -141,7 +142,7 @@ def test_another_body_under_the_same_id_flags_both_and_rewrites_nothing(house: H
     assert [found[text_id].event.data.body for text_id in ids] == ["Text number 1", "changed"]
     with house.store.reading() as connection:
         row = connection.execute(select(texts_of("2026-11-20")).where(texts_of("2026-11-20").c.version == 1)).one()
-        assert open_row(house.sealer, "2026-11-20", row).flags == ()
+        assert open_row(house.sealer, "2026-11-20", TextRow(*row)).flags == ()
 
 
 def test_the_same_id_of_another_organisation_source_or_day_is_another_text(house: House) -> None:
@@ -232,7 +233,7 @@ def test_a_row_with_any_field_moved_elsewhere_does_not_open(house: House, column
         connection.execute(update(table).values({column: other if column == "org" else value}))
         row = connection.execute(select(table)).one()
         with pytest.raises(CannotOpen):
-            open_row(house.sealer, "2026-11-20", row)
+            open_row(house.sealer, "2026-11-20", TextRow(*row))
 
 
 def test_a_row_moved_to_another_shelf_does_not_open(house: House) -> None:
@@ -240,7 +241,7 @@ def test_a_row_moved_to_another_shelf_does_not_open(house: House) -> None:
     with house.store.reading() as connection:
         row = connection.execute(select(texts_of("2026-11-20"))).one()
     with pytest.raises(CannotOpen):
-        open_row(house.sealer, "2026-11-19", row)
+        open_row(house.sealer, "2026-11-19", TextRow(*row))
 
 
 def test_the_tables_of_a_shelf_hold_the_clear_columns_and_no_other() -> None:

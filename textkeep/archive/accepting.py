@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, insert
+from sqlalchemy import Connection, insert
 
 from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
 from textkeep.archive.papers import Papers
@@ -20,7 +20,7 @@ from textkeep.archive.tags import Tagged, TaggedBatch
 from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_disposition_differs
 from textkeep.errors import Unsound
 from textkeep.ledger import log, tree
-from textkeep.store.bulk import insert_texts, texts_with_tags
+from textkeep.store.bulk import TextRow, insert_texts, texts_with_tags
 from textkeep.store.tables import batches, slices
 
 ORGS_PER_SLICE: Final = 64
@@ -124,11 +124,11 @@ def _known(accepting: Accepting, alive: Sequence[Tagged]) -> dict[Place, list[by
     known: dict[Place, list[bytes]] = {}
     for shelf, tags in wanted.items():
         for row in texts_with_tags(accepting.connection, shelf, sorted(tags)):
-            known.setdefault((shelf, row.org, row.tag), []).append(_raw_of(accepting, shelf, row))
+            known.setdefault((shelf, Handle(row.org), row.tag), []).append(_raw_of(accepting, shelf, row))
     return known
 
 
-def _raw_of(accepting: Accepting, shelf: Shelf, row: Row[Any]) -> bytes:
+def _raw_of(accepting: Accepting, shelf: Shelf, row: TextRow) -> bytes:
     """What a stored row says; nothing where it is damaged, so that what comes again is kept as a further version."""
     try:
         return open_row(accepting.sealer, shelf, row).raw

@@ -11,14 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
-
-from sqlalchemy import Row
+from typing import Final
 
 from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day
 from textkeep.archive.text import SALT_BYTES, Event, Handle, TextId, commitment, read_event
-from textkeep.store.bulk import TextValues
+from textkeep.store.bulk import TextRow
 
 REWRITTEN: Final = "rewritten"
 UPDATED: Final = "updated"
@@ -58,24 +56,24 @@ def seal_row(
     received_at: datetime,
     slice_id: int,
     flags: Iterable[str],
-) -> TextValues:
+) -> TextRow:
     """Seal the exact bytes of a record as a row of `shelf`."""
     salt = os.urandom(SALT_BYTES)
     committed = commitment(salt, raw)
     written = ",".join(flags).encode("ascii")
     envelope = _ENVELOPE.pack((received_at - _EPOCH) // _TICK, slice_id, len(written))
     sealed = sealer.seal("body", shelf, org, (str(text_id).encode(), committed), salt + envelope + written + raw)
-    return (org, text_id.tag, text_id.version, slice_id, committed, len(raw), sealed)
+    return TextRow(org, text_id.tag, text_id.version, slice_id, committed, len(raw), sealed)
 
 
-def open_row(sealer: Sealer, shelf: str, row: Row[Any]) -> Opened:
+def open_row(sealer: Sealer, shelf: str, row: TextRow) -> Opened:
     """Open a row of a day's table.
 
     Raises CannotOpen where it was altered or moved, SecretDestroyed where its shelf has been purged.
     """
     org, tag, version, row_slice, committed, size, sealed = row
     text_id = TextId(_date_of(shelf), tag, version)
-    plain = sealer.open("body", shelf, org, (str(text_id).encode(), committed), sealed)
+    plain = sealer.open("body", shelf, Handle(org), (str(text_id).encode(), committed), sealed)
     received, slice_id, length = _ENVELOPE.unpack_from(plain, SALT_BYTES)
     start = SALT_BYTES + _ENVELOPE.size + length
     raw = plain[start:]
@@ -83,7 +81,7 @@ def open_row(sealer: Sealer, shelf: str, row: Row[Any]) -> Opened:
         raise CannotOpen("a sealed text does not match its row")
     written = plain[start - length : start].decode("ascii")
     flags = tuple(written.split(",")) if written else ()
-    return Opened(text_id, org, read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, committed)
+    return Opened(text_id, Handle(org), read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, committed)
 
 
 def with_derived_flags(versions: list[Opened]) -> list[Opened]:

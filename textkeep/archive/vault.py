@@ -7,9 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from textkeep.archive.accepting import Accepting, insert_batch
 from textkeep.archive.batch import Batch, Receipt
@@ -22,7 +21,7 @@ from textkeep.archive.shelves import UNSHREDDED, Shelves
 from textkeep.archive.tags import Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
-from textkeep.store.bulk import texts_of_slices, texts_with_tags
+from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store
 from textkeep.store.tables import batches, shelves, slices
 
@@ -176,7 +175,7 @@ class Vault:
             return
 
 
-def _families(sealer: Sealer, shelf: str, rows: Iterable[Row[Any]]) -> Iterator[Opened]:
+def _families(sealer: Sealer, shelf: str, rows: Iterable[TextRow]) -> Iterator[Opened]:
     """Rows opened, the versions of one text together so that each knows what the later ones say."""
     families: dict[bytes, list[Opened]] = defaultdict(list)
     for row in rows:
