@@ -1,9 +1,7 @@
 """Who is asking: a person, with roles, in organisations. Pure."""
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, get_args
-
-from sqlalchemy import Connection
+from typing import Final, Literal, get_args
 
 Role = Literal["producer", "officer", "counsel", "approver", "auditor", "registrar", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -47,17 +45,3 @@ class Principal:
     def sees(self, org: bytes) -> bool:
         """Whether the organisation is among the principal's."""
         return self.orgs is None or org in self.orgs
-
-
-class Names(Protocol):
-    """Port: the names of people, kept sealed by another room; this one holds handles only.
-
-    An implementation MUST give the same handle for the same name, MUST make one where there is none, and MUST NOT
-    write a name anywhere unsealed.
-    """
-
-    def handle_of(self, connection: Connection, name: str) -> bytes:
-        """The handle of a person, found or made in the caller's transaction."""
-
-    def name_of(self, connection: Connection, handle: bytes) -> str:
-        """The name behind a handle."""

@@ -11,11 +11,11 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from textkeep.access.principal import ROLES, Names, Principal, Role
+from textkeep.access.principal import ROLES, Principal, Role
 from textkeep.access.rules import clash
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Malformed, NotFound, Unauthenticated
@@ -36,6 +36,20 @@ _FORM: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 
 Evidence = Callable[[Connection, Mapping[str, Any]], object]
 """Writes a `token` entry into the ledger, in the transaction it speaks of."""
+
+
+class Names(Protocol):
+    """Port: the names of people, kept sealed by another room; this one holds handles only.
+
+    An implementation MUST give the same handle for the same name, MUST make one where there is none, and MUST NOT
+    write a name anywhere unsealed.
+    """
+
+    def handle_of(self, connection: Connection, name: str) -> bytes:
+        """The handle of a person, found or made in the caller's transaction."""
+
+    def name_of(self, connection: Connection, handle: bytes) -> str:
+        """The name behind a handle."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,163 @@
+"""The doctor: each thing that is wrong has a name and a remedy."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from textkeep.service import doctor
+from textkeep.service.doctor import Finding
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def private(path: Path) -> Path:
+    path.mkdir(mode=0o700, parents=True)
+    return path
+
+
+def test_every_finding_that_is_not_ok_has_a_remedy(tmp_path: Path) -> None:
+    keyring = private(tmp_path / "keyring")
+    keyring.chmod(0o755)
+    findings = [
+        *doctor.check_machine(private(tmp_path / "data"), keyring),
+        doctor.check_clock(NOW, NOW + timedelta(days=1)),
+        doctor.check_index(NOW - timedelta(hours=1), NOW),
+        doctor.check_purge(2, 1),
+        doctor.check_schema(None, "0002"),
+    ]
+    assert {finding.verdict for finding in findings} >= {"ok", "fail"}
+    assert all(finding.remedy for finding in findings if finding.verdict != "ok")
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o701])
+def test_a_keyring_folder_that_others_can_enter_fails(tmp_path: Path, mode: int) -> None:
+    keyring = private(tmp_path / "keyring")
+    assert doctor.check_keyring_permissions(keyring).verdict == "ok"
+    keyring.chmod(mode)
+    assert doctor.check_keyring_permissions(keyring).verdict == "fail"
+
+
+def test_a_key_file_that_others_can_read_fails_however_deep_it_lies(tmp_path: Path) -> None:
+    keyring = private(tmp_path / "keyring")
+    root = private(keyring / "roots") / "0123"
+    root.write_bytes(b"k")
+    root.chmod(0o600)
+    assert doctor.check_keyring_permissions(keyring).verdict == "ok"
+    root.chmod(0o640)
+    assert doctor.check_keyring_permissions(keyring).verdict == "fail"
+
+
+def test_a_keyring_that_is_not_there_fails(tmp_path: Path) -> None:
+    assert doctor.check_keyring_permissions(tmp_path / "none").verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("data", "keyring", "verdict"),
+    [
+        ("archive", "archive/keyring", "fail"),
+        ("archive", "archive", "fail"),
+        ("keyring/archive", "keyring", "fail"),
+        ("archive", "archive-keyring", "warn"),
+        ("one/archive", "other/keyring", "ok"),
+    ],
+)
+def test_keyring_and_data_must_not_share_a_backup_set(tmp_path: Path, data: str, keyring: str, verdict: str) -> None:
+    assert doctor.check_places(tmp_path / data, tmp_path / keyring).verdict == verdict
+
+
+def test_a_link_does_not_hide_that_the_keyring_lies_inside_the_data(tmp_path: Path) -> None:
+    inside = private(tmp_path / "archive" / "keyring")
+    (tmp_path / "elsewhere").symlink_to(inside)
+    assert doctor.check_places(tmp_path / "archive", tmp_path / "elsewhere").verdict == "fail"
+
+
+def test_the_wal_bug_of_older_sqlite_is_named_and_harmless_here() -> None:
+    assert "one writing connection" in doctor.check_sqlite((3, 40, 1)).what
+    assert doctor.check_sqlite((3, 51, 3)) == Finding("sqlite", "ok", "SQLite 3.51.3")
+
+
+@pytest.mark.parametrize(
+    ("last_seen", "verdict"),
+    [
+        (None, "ok"),
+        (NOW, "ok"),
+        (NOW - timedelta(hours=26), "ok"),
+        (NOW - timedelta(hours=26, seconds=1), "warn"),
+        (NOW + timedelta(seconds=1), "fail"),
+    ],
+)
+def test_the_clock_is_held_against_the_last_time_seen(last_seen: datetime | None, verdict: str) -> None:
+    assert doctor.check_clock(NOW, last_seen).verdict == verdict
+
+
+@pytest.mark.parametrize(("late", "verdict"), [(60, "ok"), (61, "warn"), (900, "warn"), (901, "fail")])
+def test_an_index_that_is_behind_is_named(late: int, verdict: str) -> None:
+    assert doctor.check_index(NOW - timedelta(seconds=late), NOW).verdict == verdict
+    assert doctor.check_index(None, NOW).verdict == "ok"
+
+
+def test_a_follower_that_has_stopped_fails_at_once() -> None:
+    assert doctor.check_index(None, NOW, dead=True).verdict == "fail"
+
+
+def test_a_day_that_is_overdue_fails() -> None:
+    assert doctor.check_purge(1, 0).verdict == "ok"
+    assert doctor.check_purge(1, 1).verdict == "fail"
+
+
+@pytest.mark.parametrize(
+    ("swaps", "verdict"),
+    [("", "ok"), ("/dev/sda2 partition 1 0 -2\n", "warn"), ("/dev/zram0 partition 1 0 -2\n", "ok"),
+     ("/dev/dm-1 partition 1 0 -2\n", "ok"), ("/dev/dm-2 partition 1 0 -2\n", "warn"),
+     ("/dev/dm-1 partition 1 0 -2\n/swapfile file 1 0 -2\n", "warn")],
+)  # fmt: skip
+def test_swap_that_is_not_encrypted_is_named(tmp_path: Path, swaps: str, verdict: str) -> None:
+    listed = tmp_path / "swaps"
+    listed.write_text("Filename Type Size Used Priority\n" + swaps)
+    for name, uuid in (("dm-1", "CRYPT-PLAIN-swap"), ("dm-2", "LVM-abc")):
+        (tmp_path / "block" / name / "dm").mkdir(parents=True)
+        (tmp_path / "block" / name / "dm" / "uuid").write_text(uuid + "\n")
+    assert doctor.check_swap(listed, tmp_path / "block").verdict == verdict
+
+
+def test_no_list_of_swaps_is_no_swap(tmp_path: Path) -> None:
+    assert doctor.check_swap(tmp_path / "none").verdict == "ok"
+
+
+def test_a_handler_of_crashed_programs_is_named(tmp_path: Path) -> None:
+    pattern = tmp_path / "core_pattern"
+    pattern.write_text("|/usr/bin/handler %p\n")
+    assert doctor.check_core_dumps(pattern).verdict == "warn"
+
+
+def test_a_token_file_that_others_can_read_fails(tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    assert doctor.check_token_file(token).verdict == "ok"
+    token.write_text("tk_x")
+    token.chmod(0o600)
+    assert doctor.check_token_file(token).verdict == "ok"
+    token.chmod(0o604)
+    assert doctor.check_token_file(token).verdict == "fail"
+
+
+def test_a_data_folder_that_others_can_enter_is_named(tmp_path: Path) -> None:
+    data = private(tmp_path / "data")
+    assert doctor.check_data_permissions(data).verdict == "ok"
+    data.chmod(0o755)
+    assert doctor.check_data_permissions(data).verdict == "warn"
+
+
+def test_tables_of_another_version_fail() -> None:
+    assert doctor.check_schema("0001", "0001").verdict == "ok"
+    assert "textkeep migrate" in doctor.check_schema("0001", "0002").remedy
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(2**40, "ok"), (2**30, "warn"), (2**20, "fail")])
+def test_a_disk_that_fills_up_is_named(
+    tmp_path: Path, free: int, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=free))
+    assert doctor.check_space(tmp_path).verdict == verdict

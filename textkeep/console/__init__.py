@@ -1,0 +1,1 @@
+"""Pages for officers and auditors. Holds no rules."""

@@ -1,0 +1,1 @@
+"""The roof: settings, wiring, HTTP app, CLI. The only room that knows every room and every driver."""

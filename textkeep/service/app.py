@@ -1,0 +1,52 @@
+"""The HTTP app: every room's routes over one archive."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from textkeep.access.http import FileAccess
+from textkeep.directory import http as directory_http
+from textkeep.ingest import http as ingest_http
+from textkeep.retention import http as retention_http
+from textkeep.search import http as search_http
+from textkeep.service import activity_http, capabilities, health, local_http, problems
+from textkeep.service.limits import BodyLimit
+from textkeep.service.wiring import Archive
+
+DESCRIPTION = (
+    "A compliance archive for business text messages: sealed before it is stored, searchable, kept 400 days, provably"
+    " destroyed. Errors are problem documents (RFC 9457); their `type` leads to an explanation."
+)
+
+
+def build(archive: Archive, file_access: FileAccess | None = None) -> FastAPI:
+    """The app over an archive. `file_access` is who comes with the secret of this run."""
+    app = FastAPI(
+        title="Textkeep",
+        description=DESCRIPTION,
+        version=version("textkeep"),
+        docs_url=None,  # both pages load scripts from other hosts; /openapi.json does not
+        redoc_url=None,
+        redirect_slashes=False,
+        responses=problems.RESPONSES,
+        # It would record the messages of exceptions and the input of failed validations.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.tokens = archive.tokens
+    app.state.file_access = file_access
+    app.add_middleware(BodyLimit)
+    problems.install(app)
+    routers = (
+        ingest_http.router(archive.intake, archive.door, archive.vault, archive.quarantine),
+        search_http.router(archive.finder, archive.reader, archive.organisations),
+        directory_http.router(archive.directory, archive.organisations),
+        retention_http.router(archive.store, archive.purge, archive.chain, archive.clock),
+        activity_http.router(archive.store, archive.activity, archive.organisations, archive.persons),
+        capabilities.router(),
+        health.router(archive),
+        problems.router(),
+        local_http.router(archive),
+    )
+    for router in routers:
+        app.include_router(router)
+    return app

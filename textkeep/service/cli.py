@@ -1,0 +1,56 @@
+"""`textkeep`: the commands."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from textkeep.service.commands import token, upkeep
+from textkeep.service.commands.load import load
+from textkeep.service.commands.output import out
+from textkeep.service.commands.search import search
+from textkeep.service.commands.up import up
+
+app = typer.Typer(
+    name="textkeep",
+    help="A compliance archive for business text messages: sealed, searchable, kept 400 days, provably destroyed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    up,
+    load,
+    search,
+    upkeep.purge,
+    upkeep.days,
+    upkeep.doctor,
+    upkeep.migrate,
+    upkeep.rebuild,
+    upkeep.ledger,
+):
+    app.command()(command)
+app.add_typer(token.app, name="token")
+app.add_typer(upkeep.keyring, name="keyring")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out().print(f"textkeep {version('textkeep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _all(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run a command. Exit codes: 0 done, 1 refused or failed, 2 usage, 3 unavailable."""
+    sys.exit(app())

@@ -1,0 +1,155 @@
+"""Upkeep, by access to the archive's files: purge, days, doctor, keyring, migrate, rebuild, ledger."""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from textkeep.errors import Unsound
+from textkeep.service.commands.output import (
+    FAILED,
+    DataOption,
+    JsonOption,
+    note,
+    out,
+    print_facts,
+    print_json,
+    print_table,
+    reported,
+)
+from textkeep.service.doctor import Finding, check_machine
+from textkeep.service.local import reach
+from textkeep.service.settings import Settings
+
+DAY_COLUMNS: Final = ("day", "state", "taken", "versions", "kept", "destroyed", "lost", "due")
+MARKS: Final = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+
+keyring = typer.Typer(no_args_is_help=True, help="The keyring: what it holds, without showing it.")
+
+
+@reported
+def purge(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which days are due.")] = False,
+    confirm_days: Annotated[
+        int | None, typer.Option("--confirm-days", metavar="N", min=0, help="Say that N days at once are right.")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Destroy the days whose last text is 400 days old, oldest first, with a report for each."""
+    asked = {"dry_run": dry_run, "confirm_days": confirm_days}
+    with reach(Settings.load(Path(data) if data else None), "purge") as client:
+        told = client.call("POST", "/v1/purges", json=asked)
+    if as_json:
+        print_json(told)
+    else:
+        _print_days(told["days"])
+        verb = "would be purged" if dry_run else "closed"
+        note(f"{len(told['days'])} day(s) {verb}.")
+    if told["stopped"] is not None:
+        note(f"textkeep: the run stopped ({told['stopped']}): {told['detail']}")
+        note(f"  {told['remedy']}")
+        raise typer.Exit(FAILED)
+
+
+@reported
+def days(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show every day that holds or held texts, and how far it is."""
+    with reach(Settings.load(Path(data) if data else None), "days") as client:
+        told = client.call("GET", "/v1/days")
+    if as_json:
+        print_json(told)
+    else:
+        _print_days([day for day in told if day["taken"] or day["state"] != "open"])
+
+
+@reported
+def doctor(
+    reset_clock: Annotated[
+        bool, typer.Option("--reset-clock", help="Set a last-seen time that is ahead of the clock to the clock.")
+    ] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Name each thing that is wrong, and its remedy. Ends with 1 where anything fails."""
+    settings = Settings.load(Path(data) if data else None)
+    try:
+        with reach(settings, "doctor") as client:
+            if reset_clock:
+                note(f"The last time seen is now {client.call('POST', '/local/clock-reset')['last_seen']}.")
+            found = [Finding(**finding) for finding in client.call("GET", "/local/doctor")["findings"]]
+    except Unsound as error:
+        found = [Finding("start", "fail", error.detail, error.remedy)]
+        found += check_machine(settings.folder, settings.keyring_folder) if settings.folder.is_dir() else ()
+    if as_json:
+        print_json({"findings": [_plainly(finding) for finding in found]})
+    else:
+        for finding in found:
+            out().print(f"{MARKS[finding.verdict]}  {finding.check}: {finding.what}", markup=False)
+            if finding.remedy:
+                out().print(f"      {finding.remedy}", markup=False)
+    if any(finding.verdict == "fail" for finding in found):
+        raise typer.Exit(FAILED)
+
+
+@keyring.command("status")
+@reported
+def keyring_status(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Count the secrets and the tombstones, and name the root. No secret is shown."""
+    with reach(Settings.load(Path(data) if data else None), "keyring status") as client:
+        _print_one(client.call("GET", "/local/keyring"), as_json=as_json)
+
+
+@reported
+def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Bring the tables to the version this program works with. Opening the archive does it too."""
+    with reach(Settings.load(Path(data) if data else None), "migrate", create=True) as client:
+        _print_one(client.call("GET", "/local/schema"), as_json=as_json)
+
+
+@reported
+def rebuild(
+    shelf: Annotated[str | None, typer.Option("--shelf", help="Only this shelf, like 2026-11-22.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the search index anew from the texts: of every shelf, or of one."""
+    with reach(Settings.load(Path(data) if data else None), "rebuild") as client:
+        _print_one(client.call("POST", "/local/rebuild", json={"shelf": shelf}), as_json=as_json)
+
+
+@reported
+def ledger(
+    shelf: Annotated[str | None, typer.Option("--shelf", help="Only the entries of this shelf.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the ledger's entries that wait to be signed, in the order they were committed."""
+    asked = {"shelf": shelf} if shelf else {}
+    entries: list[dict[str, Any]] = []
+    after: int | None = 0
+    with reach(Settings.load(Path(data) if data else None), "ledger") as client:
+        while after is not None:
+            told = client.call("GET", "/local/ledger", params={**asked, "after": str(after)})
+            entries += told["entries"]
+            after = told["after"]
+    if as_json:
+        print_json({"entries": entries})
+        return
+    rows = [(each["seq"], each["time"], each["kind"], each["shelf"]) for each in entries]
+    print_table(("seq", "time (UTC)", "kind", "shelf"), rows)
+
+
+def _print_one(told: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(told)
+    else:
+        print_facts({name.replace("_", " "): value for name, value in told.items()})
+
+
+def _print_days(told: list[dict[str, Any]]) -> None:
+    print_table(DAY_COLUMNS, [[day.get(column) for column in DAY_COLUMNS] for day in told])
+
+
+def _plainly(finding: Finding) -> dict[str, str]:
+    return {"check": finding.check, "verdict": finding.verdict, "what": finding.what, "remedy": finding.remedy}
