@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -24,6 +25,14 @@ from textkeep.clock import Clock
 from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store
 from textkeep.store.tables import batches, shelves, slices
+
+_OLDEST_UNINDEXED: Final = (
+    select(slices.c.received_at)
+    .join(shelves, shelves.c.name == slices.c.shelf)
+    .where(slices.c.indexed.is_(False), shelves.c.state == "open")
+    .order_by(slices.c.received_at)
+    .limit(1)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +167,7 @@ class Vault:
     def oldest_unindexed(self) -> datetime | None:
         """When the oldest record that cannot be found yet was received; None where all can."""
         with self._store.reading() as connection:
-            found: datetime | None = connection.execute(
-                select(slices.c.received_at)
-                .join(shelves, shelves.c.name == slices.c.shelf)
-                .where(slices.c.indexed.is_(False), shelves.c.state == "open")
-                .order_by(slices.c.received_at)
-                .limit(1)
-            ).scalar_one_or_none()
+            found: datetime | None = connection.execute(_OLDEST_UNINDEXED).scalar_one_or_none()
         return found
 
     def _of_tags(self, connection: Connection, shelf: str, org: Handle, tags: Sequence[bytes]) -> Iterator[Opened]:

@@ -29,6 +29,8 @@ KINDS: Final = frozenset(
 _OWN: Final = frozenset({"v", "kind", "time", "shelf"})
 """The members that every entry has and no body may replace."""
 
+_INSERT: Final = insert(ledger_pending)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -62,9 +64,8 @@ def append(
     written = rfc8785.dumps(entry)
     if len(written) > ENTRY_BYTES:
         raise ValueError(f"an entry of kind {kind} is over {ENTRY_BYTES} bytes")
-    made = connection.execute(
-        insert(ledger_pending).values(kind=kind, shelf=shelf, entry=written.decode("utf-8"), made_at=now)
-    )
+    row = {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now}
+    made = connection.execute(_INSERT, row)
     key = made.inserted_primary_key
     if key is None:
         raise RuntimeError("the database gave no sequence number")

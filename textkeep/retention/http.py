@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, NoReturn
 
 from fastapi import APIRouter, Depends, Response
 from fastapi import Path as InPath
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from textkeep.access.http import caller
@@ -25,6 +26,12 @@ MOST_DAYS: Final = 100_000
 
 Caller = Annotated[Principal, Depends(caller)]
 ReportName = Annotated[str, InPath(min_length=1, max_length=100)]
+
+
+class Refused(JSONResponse):
+    """What a route that always refuses is documented to answer with: a problem document (RFC 9457)."""
+
+    media_type = "application/problem+json"
 
 
 class RunRequest(BaseModel):
@@ -67,6 +74,7 @@ def _add_rule(routes: APIRouter) -> None:
             methods=[method],
             operation_id=f"{method.lower()}_retention",
             status_code=RetentionFixed.status,
+            response_class=Refused,
             response_model=None,
         )
 

@@ -99,12 +99,13 @@ slices = Table(
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("batch", Text, nullable=False),
-    Column("shelf", Text, nullable=False, index=True),
+    Column("shelf", Text, nullable=False),
     Column("accepted", Integer, nullable=False),
     Column("versions", Integer, nullable=False),
     Column("root", LargeBinary, nullable=False),
     Column("received_at", Instant, nullable=False),
     Column("indexed", Boolean, nullable=False),
+    Index("slices_of_shelf", "shelf", "indexed"),
     Index("slices_unindexed", "indexed", "received_at"),
 )
 """One row for each (batch, shelf): the unit of claiming, vocabulary, Merkle roots and ledger entries."""

@@ -114,7 +114,7 @@ def upgrade() -> None:
         sa.Column("indexed", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index(op.f("ix_slices_shelf"), "slices", ["shelf"], unique=False)
+    op.create_index("slices_of_shelf", "slices", ["shelf", "indexed"], unique=False)
     op.create_index("slices_unindexed", "slices", ["indexed", "received_at"], unique=False)
     op.create_table(
         "tokens",
