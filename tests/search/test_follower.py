@@ -1,0 +1,341 @@
+"""The follower: what the vault took becomes findable, once, whatever happens in between."""
+
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from tests.housing import House, event
+from tests.search.searching import Searching
+from textkeep.archive.text import TextId
+from textkeep.errors import NotFound, Outage
+from textkeep.search import follower as follower_module
+from textkeep.search import vocabulary as vocabulary_module
+from textkeep.search.drivers.embedded import EmbeddedIndex
+from textkeep.search.follower import Follower
+from textkeep.search.index import Addition, Hit, IndexDriver, Plan, Window
+from textkeep.search.vocabulary import LOOK_EVERY, MAX_SEGMENTS, read
+from textkeep.store.tables import papers_of, slices, texts_of
+
+SHELF = "2026-11-20"
+
+
+@pytest.fixture
+def searching(house: House) -> Searching:
+    return Searching.build(house)
+
+
+def ids(searching: Searching, shelf: str = SHELF) -> set[TextId]:
+    return searching.index.ids(shelf)
+
+
+def text_ids(*receipts: object) -> set[TextId]:
+    return {TextId.parse(item.text_id) for each in receipts for item in each.items}  # type: ignore[attr-defined]
+
+
+def segments(searching: Searching, shelf: str = SHELF) -> list[tuple[list[str], list[str]]]:
+    with searching.house.store.reading() as connection:
+        papers = list(searching.house.papers.of_kind(connection, shelf, "vocabulary", searching.org()))
+    return [read(paper.plain) for paper in papers]
+
+
+def test_what_was_taken_is_not_findable_until_the_follower_came(searching: Searching) -> None:
+    receipt = searching.take(event(1, body="tea"))
+    assert searching.bodies("tea") == []
+    assert searching.house.vault.oldest_unindexed() == searching.house.clock()
+    assert searching.follower.step() == 1
+    assert searching.bodies("tea") == ["tea"]
+    assert ids(searching) == text_ids(receipt)
+    assert searching.house.vault.oldest_unindexed() is None
+    assert searching.follower.step() == 0
+
+
+def test_every_text_of_every_day_and_organisation_is_indexed(searching: Searching) -> None:
+    records = [
+        event(number, org_id=f"org-{number % 3}", sent_at=f"2026-11-{1 + number % 20:02d}T10:00:00Z")
+        for number in range(120)
+    ]
+    receipts = [searching.take(*records[start : start + 30]) for start in range(0, 120, 30)]
+    assert searching.follow() == 120
+    indexed = {each for day in range(1, 21) for each in ids(searching, f"2026-11-{day:02d}")}
+    assert indexed == text_ids(*receipts)
+
+
+def test_a_step_is_bounded(searching: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "STEP_TEXTS", 10)
+    for start in range(0, 40, 4):
+        searching.take(*(event(number) for number in range(start, start + 4)))
+    steps = []
+    while step := searching.follower.step():
+        steps.append(step)
+    assert steps == [8, 8, 8, 8, 8]
+
+
+def test_the_vocabulary_holds_distinct_words_and_numbers_sorted(searching: Searching) -> None:
+    searching.take(event(1, body="Tea, tea & Coffee"), event(2, body="more tea"), event(3, org_id="org-002"))
+    searching.follow()
+    assert segments(searching) == [(["coffee", "more", "tea"], ["+12125550101", "+13125550102"])]
+
+
+def test_many_segments_become_one(searching: Searching) -> None:
+    for number in range(MAX_SEGMENTS + LOOK_EVERY):
+        searching.take(event(number, body=f"word{number:03d} tea"))
+        searching.follower.step()
+    assert len(segments(searching)) == 1 + (MAX_SEGMENTS + LOOK_EVERY) % LOOK_EVERY
+    expected = sorted([*(f"word{number:03d}" for number in range(MAX_SEGMENTS + LOOK_EVERY)), "tea"])
+    assert segments(searching)[0][0] == expected
+    assert len(searching.bodies("word00*")) == 10
+    assert len(segments(searching)) <= MAX_SEGMENTS
+
+
+def test_an_earlier_version_is_found_as_rewritten(searching: Searching) -> None:
+    first = event(1, body="the first tea")
+    searching.take(first)
+    searching.follow()
+    assert searching.bodies("flag:rewritten") == []
+    searching.take(event(1, body="the second tea"))
+    searching.follow()
+    assert sorted(searching.bodies("flag:rewritten")) == ["the first tea", "the second tea"]
+    assert searching.bodies("flag:rewritten first") == ["the first tea"]
+    assert len(ids(searching)) == 2
+
+
+def test_versions_that_are_taken_together_are_found_as_rewritten(searching: Searching) -> None:
+    searching.take(event(1, body="one"), event(1, body="two"), event(1, body="two", disposition="failed"))
+    searching.follow()
+    assert sorted(searching.bodies("flag:rewritten")) == ["one", "two"]
+    assert searching.bodies("flag:updated") == ["two"]
+
+
+class Failing:
+    """An index that fails after it wrote, as a crash between two commits does."""
+
+    def __init__(self, index: IndexDriver) -> None:
+        self.index = index
+        self.fails = False
+        self.failed = threading.Event()
+
+    def add(self, additions: Sequence[Addition]) -> None:
+        self.index.add(additions)
+        if self.fails:
+            self.failed.set()
+            raise Outage("the index went away")
+
+    def create(self, shelves: Collection[str]) -> None:
+        self.index.create(shelves)
+
+    def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
+        self.index.replace(shelf, additions)
+
+    def drop(self, shelf: str) -> None:
+        self.index.drop(shelf)
+
+    def exists(self, shelf: str) -> bool:
+        return self.index.exists(shelf)
+
+    def ids(self, shelf: str) -> set[TextId]:
+        return self.index.ids(shelf)
+
+    def slices(self, shelf: str) -> set[int]:
+        return self.index.slices(shelf)
+
+    def query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
+        return self.index.query(shelf, plan, window)
+
+    def close(self) -> None:
+        self.index.close()
+
+
+def test_a_step_that_was_cut_off_is_done_again_and_adds_nothing_twice(house: House) -> None:
+    index = Failing(EmbeddedIndex.open(None))
+    searching = Searching.build(house, index)
+    receipt = searching.take(event(1, body="tea"), event(2, body="coffee"))
+    index.fails = True
+    with pytest.raises(Outage):
+        searching.follower.step()
+    assert segments(searching) == []
+    index.fails = False
+    more = searching.take(event(3, body="milk"))
+    assert searching.follow() == 3
+    assert ids(searching) == text_ids(receipt, more)
+    assert sorted(searching.bodies("t* OR c* OR m*")) == ["coffee", "milk", "tea"]
+
+
+def test_the_thread_waits_out_failures_and_goes_on(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "BACK_OFF", (0.001,))
+    heard: list[str] = []
+    index = Failing(EmbeddedIndex.open(None))
+    searching = Searching.build(house, index)
+    running = Follower(
+        house.store,
+        house.shelves,
+        house.vault,
+        searching.vocabulary,
+        searching.tokens,
+        index,
+        house.clock,
+        failed=lambda error: heard.append(error.problem),
+    )
+    searching.take(event(1, body="tea"))
+    index.fails = True
+    with following(running):
+        assert index.failed.wait(30)
+        index.fails = False
+        while house.vault.oldest_unindexed() is not None:
+            running.wake()
+    assert searching.bodies("tea") == ["tea"]
+    assert "outage" in heard
+
+
+def test_the_thread_is_woken_and_stops(searching: Searching) -> None:
+    with following(searching.follower):
+        searching.take(event(1, body="tea"))
+        searching.follower.wake()
+        while searching.house.vault.oldest_unindexed() is not None:
+            threading.Event().wait(0.001)
+    searching.take(event(2, body="tea"))
+    assert searching.bodies("tea") == ["tea"]
+
+
+@contextmanager
+def following(follower: Follower) -> Iterator[None]:
+    """The follower in a thread of its own, as the service runs it."""
+    stop = threading.Event()
+    thread = threading.Thread(target=follower.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.wake()
+        thread.join()
+
+
+def test_a_shelf_whose_purge_has_begun_is_left_alone(searching: Searching) -> None:
+    searching.take(event(1, body="tea"))
+    with searching.house.store.transaction() as connection:
+        searching.house.shelves.set_state(connection, SHELF, "intent")
+    assert searching.follower.step() == 0
+    assert not searching.index.exists(SHELF)
+
+
+def damage(house: House, text_id: TextId) -> None:
+    table = texts_of(SHELF)
+    with house.store.transaction() as connection:
+        connection.execute(update(table).where(table.c.tag == text_id.tag).values(sealed=b"\x01" + bytes(60)))
+
+
+def test_a_damaged_text_holds_up_nothing_but_its_slice(searching: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follower_module, "STEP_TEXTS", 2)
+    bad = searching.take(event(1, body="tea"), event(2, body="tea"))
+    damage(searching.house, sorted(text_ids(bad))[0])
+    for number in range(3, 8):
+        searching.take(event(number, body=f"coffee {number}"))
+    assert searching.follow() == 5
+    assert searching.follower.damaged == 1
+    assert len(searching.bodies("coffee")) == 5
+    assert searching.house.vault.oldest_unindexed() is not None, "what cannot be found yet is never called findable"
+
+
+def test_a_damaged_text_is_left_out_of_a_rebuild_and_its_slice_stays_open(searching: Searching) -> None:
+    good, bad = searching.take(event(1, body="tea")), searching.take(event(2, body="tea"))
+    searching.follow()
+    damage(searching.house, next(iter(text_ids(bad))))
+    assert searching.follower.rebuild(SHELF) == 1
+    assert ids(searching) == text_ids(good)
+    assert searching.house.vault.oldest_unindexed() is not None
+
+
+def test_a_rebuild_makes_the_same_index_from_the_vault(searching: Searching) -> None:
+    searching.take(event(1, body="one tea"), event(1, body="two teas"))
+    searching.take(*(event(number, body=f"tea {number}") for number in range(2, 30)))
+    searching.follow()
+    searching.take(event(99, body="unindexed tea"))
+    before = sorted(searching.bodies("tea*"))
+    searching.index.drop(SHELF)
+    assert searching.follower.rebuild(SHELF) == 31
+    assert sorted(searching.bodies("tea*")) == sorted([*before, "unindexed tea"])
+    assert len(searching.bodies("flag:rewritten")) == 2
+    assert len(segments(searching)) == 1
+    assert searching.follower.step() == 0
+
+
+def test_a_shelf_that_is_not_open_is_not_rebuilt(searching: Searching) -> None:
+    with searching.house.store.transaction() as connection:
+        searching.house.shelves.set_state(connection, SHELF, "dropped")
+    with pytest.raises(NotFound):
+        searching.follower.rebuild(SHELF)
+    assert not searching.index.exists(SHELF)
+
+
+def test_a_shelf_that_is_purged_while_it_is_rebuilt_stays_purged(house: House) -> None:
+    class Purging(Failing):
+        def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
+            super().replace(shelf, additions)
+            with house.store.transaction() as connection:
+                house.shelves.set_state(connection, shelf, "dropped")
+
+    searching = Searching.build(house, Purging(EmbeddedIndex.open(None)))
+    searching.load("tea")
+    with pytest.raises(NotFound):
+        searching.follower.rebuild(SHELF)
+    assert not searching.index.exists(SHELF)
+
+
+def test_texts_taken_while_steps_run_are_each_indexed_once(searching: Searching) -> None:
+    receipts = []
+
+    def take() -> None:
+        for number in range(30):
+            receipts.append(searching.take(event(number, body=f"tea {number}")))
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    while taking.is_alive():
+        searching.follower.step()
+    taking.join()
+    searching.follow()
+    assert ids(searching) == text_ids(*receipts)
+    assert len(searching.bodies("tea")) == 30
+
+
+def test_no_word_and_no_number_is_readable_in_index_or_database(house: House, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    searching = Searching.build(house, EmbeddedIndex.open(folder))
+    canary = "zebracrossingcanary"
+    searching.load(f"{canary} tea", user_id="canary-user-000001", reason="canaryreasonwords", disposition="blocked")
+    assert searching.bodies(canary)
+    with house.store.reading() as connection:
+        kept = [bytes(row.sealed) for row in connection.execute(select(papers_of(SHELF)))]
+        assert len(list(connection.execute(select(slices)))) == 1
+    searching.index.close()
+    written = b"".join(file.read_bytes() for file in folder.iterdir()) + b"".join(kept)
+    for secret in (canary, "+12125550101", "2125550101", "canary-user-000001", "canaryreasonwords"):
+        for form in (secret.encode(), secret.encode("utf-16-le"), secret.encode().hex().encode()):
+            assert form not in written
+
+
+def test_compaction_is_by_what_is_there(searching: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary_module, "MAX_SEGMENTS", 3)
+    monkeypatch.setattr(vocabulary_module, "LOOK_EVERY", 2)
+    for number in range(5):
+        searching.take(event(number, body=f"word{number}"))
+        searching.follower.step()
+    assert sorted(len(words) for words, _ in segments(searching)) == [1, 4]
+
+
+def test_a_damaged_vocabulary_loses_no_result_and_holds_up_nothing(searching: Searching) -> None:
+    searching.load("tea")
+    table = papers_of(SHELF)
+    with searching.house.store.transaction() as connection:
+        connection.execute(update(table).values(sealed=b"\x01" + bytes(60)))
+    for number in range(MAX_SEGMENTS + LOOK_EVERY):
+        searching.take(event(100 + number, body=f"term{number}"))
+        searching.follower.step()
+    assert len(searching.bodies("t*")) == MAX_SEGMENTS + LOOK_EVERY + 1
+    searching.follower.rebuild(SHELF)
+    assert len(segments(searching)) == 1
+    assert len(searching.bodies("t*")) == MAX_SEGMENTS + LOOK_EVERY + 1

@@ -1,0 +1,103 @@
+"""Tokens: an HMAC like any other, apart for each field, shelf and organisation, and gone with the secret."""
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.housing import House
+from textkeep.archive.keyring import SecretDestroyed
+from textkeep.archive.text import Handle
+from textkeep.search import tokens
+from textkeep.search.tokens import ShelfTokens, Tokens, padded, size_class
+
+ORG = Handle(b"12345678")
+
+
+def plain_hmac(key: bytes, field: bytes, value: bytes) -> str:
+    message = len(field).to_bytes(4, "big") + field + len(value).to_bytes(4, "big") + value
+    return hmac.new(key, message, hashlib.sha256).digest()[:8].hex()
+
+
+@given(
+    st.binary(min_size=32, max_size=32),
+    st.sampled_from(["word", "from", "pair"]),
+    st.text(st.characters(codec="utf-8")),
+)
+def test_a_token_is_the_beginning_of_an_hmac_sha256(key: bytes, field: str, value: str) -> None:
+    made = ShelfTokens(key, ORG)
+    expected = plain_hmac(key, field.encode(), value.encode())
+    assert made.token(field, value.encode()) == expected
+    assert made.of(field, value) == expected
+    assert made.keep(field, [value, value]) == [expected, expected]
+    assert made.of(field, value) == expected
+    assert made.organisation == plain_hmac(key, b"organisation", ORG)
+
+
+def test_fields_are_apart() -> None:
+    made = ShelfTokens(b"k" * 32, ORG)
+    assert len({made.of(field, "+12125550123") for field in ("word", "from", "to", "pair", "user", "reason")}) == 6
+
+
+def test_shelves_and_organisations_are_apart(house: House) -> None:
+    one, other = house.organisations.register("org-001"), house.organisations.register("org-002")
+    made = Tokens(house.keyring)
+    found = {made.of(shelf, org).of("word", "tea") for shelf in ("2026-11-20", "2026-11-21") for org in (one, other)}
+    assert len(found) == 4
+    assert made.of("2026-11-20", one).of("word", "tea") in found
+
+
+def test_nothing_is_made_for_a_shelf_whose_secret_is_destroyed(house: House) -> None:
+    org = house.organisations.register("org-001")
+    made = Tokens(house.keyring)
+    made.of("2026-11-20", org).keep("word", ["tea"])
+    house.keyring.destroy("shelf:2026-11-20", entry="7", now=house.clock())
+    with pytest.raises(SecretDestroyed):
+        made.of("2026-11-20", org)
+    made.of("2026-11-21", org)
+
+
+def test_tokens_of_an_organisation_go_with_its_secret(house: House) -> None:
+    one, other = house.organisations.register("org-001"), house.organisations.register("org-002")
+    made = Tokens(house.keyring)
+    for org in (one, other):
+        made.of("2026-11-20", org)
+    house.keyring.destroy(f"org:{one.hex()}", entry="7", now=house.clock())
+    with pytest.raises(SecretDestroyed):
+        made.of("2026-11-20", one)
+    made.of("2026-11-20", other)
+
+
+def test_what_is_kept_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CACHED_TOKENS", 100)
+    made = Tokens(house.keyring)
+    org = house.organisations.register("org-001")
+    kept = made.of("2026-11-20", org)
+    before = kept.keep("word", [f"w{number}" for number in range(101)])
+    made.tidy()
+    again = made.of("2026-11-20", org)
+    assert again is not kept
+    assert again.size() == 0
+    assert again.keep("word", [f"w{number}" for number in range(101)]) == before
+
+
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [(0, 8), (1, 8), (8, 8), (9, 16), (17, 32), (33, 64), (64, 64), (65, 128), (128, 128), (129, 256), (257, 384)],
+)
+def test_a_document_has_one_of_few_sizes(count: int, size: int) -> None:
+    assert size_class(count) == size
+    own = [f"{number:016x}" for number in range(count)]
+    filled = padded(own)
+    assert len(filled) == len(set(filled)) == size
+    assert filled == sorted(filled)
+    assert set(own) <= set(filled)
+    assert all(len(token) == 16 and int(token, 16) >= 0 for token in filled)
+
+
+def test_padding_is_random() -> None:
+    assert not set(padded([])) & set(padded([]))
+    many = [token for _ in range(500) for token in padded([])]
+    assert len(set(many)) == len(many)

@@ -1,0 +1,1 @@
+"""Finding: words, tokens, queries, the follower and the finder."""

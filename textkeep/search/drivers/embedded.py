@@ -1,0 +1,292 @@
+"""The embedded index: one SQLite file, apart from the archive's own; how its tables look is in `fts.py`.
+
+One connection writes. What a transaction committed is on disk when it returns (`synchronous=FULL`).
+"""
+
+import sqlite3
+import threading
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+from textkeep.archive.text import TextId
+from textkeep.errors import Outage, TextkeepError
+from textkeep.search.drivers import fts
+from textkeep.search.drivers.fts import Tables
+from textkeep.search.index import Addition, Document, Hit, NoIndex, Plan, Window
+
+FILE: Final = "index.db"
+
+READERS: Final = 4
+"""Connections that answer queries at once; each keeps the statements of every shelf."""
+
+STATEMENTS: Final = 4096
+"""Prepared statements kept by each connection: a few for each of some 430 shelves."""
+
+CHUNK: Final = 5_000
+"""Documents written in one transaction while an index is made anew."""
+
+RETRY_AFTER: Final = 5
+"""Seconds after which a caller may try again when the index does not answer."""
+
+_OUTAGES: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DAMAGED: Final = "Stop the service, remove index.db and run `textkeep rebuild`: the archive itself is whole."
+
+_PRAGMAS: Final = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA cache_size=-65536",
+    "PRAGMA wal_autocheckpoint=8000",
+)
+
+
+class EmbeddedIndex:
+    """An IndexDriver on SQLite: a file of its own, or memory."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._in_memory = path == ":memory:"
+        self._lock = threading.RLock()
+        self._writer = self._connect()
+        self._readers: SimpleQueue[sqlite3.Connection | None] = SimpleQueue()
+        for _ in range(READERS):
+            self._readers.put(None)
+        with self._writing() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS shelves (name TEXT PRIMARY KEY) WITHOUT ROWID")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS slices"
+                " (shelf TEXT NOT NULL, slice INTEGER NOT NULL, PRIMARY KEY (shelf, slice)) WITHOUT ROWID"
+            )
+
+    @classmethod
+    def open(cls, folder: Path | None) -> "EmbeddedIndex":
+        """The index in a folder, made where there is none; None is memory. Raises Outage where it cannot be opened."""
+        if folder is None:
+            return cls(":memory:")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(str(folder / FILE))
+
+    def create(self, shelves: Collection[str]) -> None:
+        """Make an empty index for each shelf that has none."""
+        with self._reading() as connection:
+            there = {row[0] for row in connection.execute("SELECT name FROM shelves")}
+        missing = sorted(set(shelves) - there)
+        if missing:
+            with self._writing() as connection:
+                for shelf in missing:
+                    fts.create(connection, Tables.of(shelf))
+                    connection.execute("INSERT OR IGNORE INTO shelves (name) VALUES (?)", (shelf,))
+
+    def add(self, additions: Sequence[Addition]) -> None:
+        """Add documents, in one transaction."""
+        by_shelf = sorted(additions, key=lambda each: each.shelf)
+        with self._writing() as connection:
+            for shelf, group in groupby(by_shelf, key=lambda each: each.shelf):
+                _must_have(connection, shelf)
+                new = [each for each in group if _take_slice(connection, each)]
+                fts.insert(connection, Tables.of(shelf), [document for each in new for document in each.documents])
+
+    def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
+        """Make a shelf's index anew, in tables beside it that then take their place."""
+        beside = Tables.of(shelf, beside=True)
+        with self._writing() as connection:
+            _must_have(connection, shelf)
+            fts.drop(connection, beside)
+            fts.create(connection, beside)
+        slices: list[int] = []
+        for chunk in _chunks(additions, slices):
+            with self._writing() as connection:
+                fts.insert(connection, beside, chunk)
+        with self._writing() as connection:
+            there = _has(connection, shelf)
+            if there:
+                fts.drop(connection, Tables.of(shelf))
+                fts.rename(connection, beside, Tables.of(shelf))
+                connection.execute("DELETE FROM slices WHERE shelf = ?", (shelf,))
+                rows = [(shelf, each) for each in slices]
+                connection.executemany("INSERT OR IGNORE INTO slices (shelf, slice) VALUES (?, ?)", rows)
+        if not there:
+            self.drop(shelf)
+            raise NoIndex("the index was dropped while it was made anew")
+
+    def drop(self, shelf: str) -> None:
+        """Remove a shelf's index: its pages are overwritten, and the write-ahead log is emptied."""
+        with self._lock, _translated():
+            self._writer.execute("PRAGMA secure_delete=ON")
+            try:
+                with self._writing() as connection:
+                    fts.drop(connection, Tables.of(shelf))
+                    fts.drop(connection, Tables.of(shelf, beside=True))
+                    connection.execute("DELETE FROM shelves WHERE name = ?", (shelf,))
+                    connection.execute("DELETE FROM slices WHERE shelf = ?", (shelf,))
+            finally:
+                self._writer.execute("PRAGMA secure_delete=OFF")
+            busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise Outage("the index's log could not be emptied: a query was in its way", retry_after=RETRY_AFTER)
+
+    def exists(self, shelf: str) -> bool:
+        """Whether anything of a shelf's index is in the file."""
+        names = [*Tables.of(shelf)[:2], *Tables.of(shelf, beside=True)[:2]]
+        with self._reading() as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name IN (?, ?, ?, ?)", names).fetchone()
+            return found is not None or _has(connection, shelf)
+
+    def ids(self, shelf: str) -> set[TextId]:
+        """Every id in a shelf's index."""
+        tables = Tables.of(shelf)
+        with self._reading() as connection:
+            rows = connection.execute(f"SELECT place, day, tag, version FROM {tables.docs}")  # noqa: S608
+            return {fts.id_of(row) for row in rows}
+
+    def slices(self, shelf: str) -> set[int]:
+        """Every slice that a shelf's index holds."""
+        with self._reading() as connection:
+            _must_have(connection, shelf)
+            return {row[0] for row in connection.execute("SELECT slice FROM slices WHERE shelf = ?", (shelf,))}
+
+    def query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
+        """The documents of a plan, in order."""
+        wanted = fts.expression(plan)
+        if wanted == fts.NOTHING or window.limit <= 0:
+            return []
+        # Asked once for each of some 400 days by one search: written flat, without the context managers.
+        reader = self._borrow()
+        try:
+            return fts.ask(reader, shelf, wanted, window)
+        except sqlite3.Error as exc:
+            problem = _in_words(exc)
+            if problem is None:
+                raise
+            raise problem from exc
+        finally:
+            self._give_back(reader)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        with self._lock:
+            self._writer.close()
+        while not self._readers.empty():
+            reader = self._readers.get_nowait()
+            if reader is not None:
+                reader.close()
+
+    def _connect(self, *, reading: bool = False) -> sqlite3.Connection:
+        with _translated():
+            connection = sqlite3.connect(
+                self._path, isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS
+            )
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            if reading:
+                connection.execute("PRAGMA query_only=ON")
+            return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, _translated():
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        reader = self._borrow()
+        try:
+            with _translated():
+                yield reader
+        finally:
+            self._give_back(reader)
+
+    def _borrow(self) -> sqlite3.Connection:
+        if self._in_memory:
+            self._lock.acquire()
+            return self._writer
+        reader = self._readers.get()
+        if reader is None:
+            try:
+                reader = self._connect(reading=True)
+            except BaseException:
+                self._readers.put(None)
+                raise
+        return reader
+
+    def _give_back(self, reader: sqlite3.Connection) -> None:
+        if self._in_memory:
+            self._lock.release()
+        else:
+            self._readers.put(reader)
+
+
+def _has(connection: sqlite3.Connection, shelf: str) -> bool:
+    return connection.execute("SELECT 1 FROM shelves WHERE name = ?", (shelf,)).fetchone() is not None
+
+
+def _must_have(connection: sqlite3.Connection, shelf: str) -> None:
+    if not _has(connection, shelf):
+        raise NoIndex("a day has no index")
+
+
+def _take_slice(connection: sqlite3.Connection, addition: Addition) -> bool:
+    taken = connection.execute(
+        "INSERT OR IGNORE INTO slices (shelf, slice) VALUES (?, ?)", (addition.shelf, addition.slice)
+    )
+    return taken.rowcount == 1
+
+
+def _chunks(additions: Iterable[Addition], slices: list[int]) -> Iterator[list[Document]]:
+    """The documents of additions by the thousand; their slices are put down in `slices`."""
+    chunk: list[Document] = []
+    for each in additions:
+        slices.append(each.slice)
+        chunk += each.documents
+        if len(chunk) >= CHUNK:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        problem = _in_words(exc)
+        if problem is None:
+            raise
+        raise problem from exc
+
+
+def _in_words(exc: sqlite3.Error) -> TextkeepError | None:
+    """What an error of SQLite means (sqlite.org/rescode.html); None where the house itself is at fault."""
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _OUTAGES:
+        return Outage("the index does not answer", retry_after=RETRY_AFTER)
+    if code in _DAMAGE:
+        return Outage("the index is damaged", retry_after=RETRY_AFTER, remedy=_DAMAGED)
+    if code == sqlite3.SQLITE_ERROR and str(exc).startswith("no such table"):
+        return NoIndex("a day has no index")
+    return None

@@ -1,0 +1,122 @@
+"""The finder: answers a query exactly, newest first, on record, and only with what the caller may see.
+
+The index proposes, the vault opens, `match` decides; a text past its 400 days is not there, purged or not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Final
+
+from textkeep.access.principal import Principal
+from textkeep.access.rules import require
+from textkeep.archive.activity import Activity
+from textkeep.archive.rows import Opened
+from textkeep.archive.shelf import expired
+from textkeep.archive.text import Handle
+from textkeep.archive.vault import Vault
+from textkeep.clock import Clock
+from textkeep.errors import Malformed, Unanswerable
+from textkeep.search.cursor import Cursors
+from textkeep.search.documents import milliseconds
+from textkeep.search.index import Hit
+from textkeep.search.match import matches, span
+from textkeep.search.query import Query, parse
+from textkeep.search.reasons import must_have_reason
+from textkeep.search.scan import Scan, Scans
+
+MAX_LIMIT: Final = 200
+"""Texts on a page."""
+
+MAX_OPENED: Final = 20_000
+"""Texts that one request opens before it is refused as unanswerable."""
+
+OPENED_AT_ONCE: Final = 1_000
+"""Texts opened in one go, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Results, newest first; `cursor` leads to the next page, None where there is none.
+
+    `indexed_up_to` is when the oldest record not yet findable was received, else now.
+    """
+
+    search_id: str
+    results: tuple[Opened, ...]
+    cursor: str | None
+    shelves_searched: int
+    indexed_up_to: datetime
+
+
+class Finder:
+    """Searches the texts of one organisation at a time."""
+
+    def __init__(self, vault: Vault, scans: Scans, cursors: Cursors, activity: Activity, clock: Clock) -> None:
+        self._vault = vault
+        self._scans = scans
+        self._cursors = cursors
+        self._activity = activity
+        self._clock = clock
+
+    def find(
+        self,
+        principal: Principal,
+        asked: str,
+        *,
+        reason: str,
+        org: Handle,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """One page of what matches, put on record before it is given.
+
+        Raises Forbidden, ReasonRequired, QueryMalformed, Malformed (limit, cursor), and Unanswerable where more texts
+        would have to be opened than `MAX_OPENED`.
+        """
+        require(principal, "texts.search", org)
+        must_have_reason(reason)
+        if not 1 <= limit <= MAX_LIMIT:
+            raise Malformed(f"a page has 1 to {MAX_LIMIT} texts", field="limit")
+        query = parse(asked)
+        after = None if cursor is None else self._cursors.read(cursor, org, asked)
+        now = self._clock()
+        up_to = self._vault.oldest_unindexed() or now
+        start, until = span(query)
+        scan = self._scans.of_query(query, org, first=limit + 1, now=now, start=start, until=until, after=after)
+        found = list(islice(self._matching(query, scan, limit + 1, now), limit + 1))
+        results = found[:limit]
+        search_id = self._activity.record(
+            principal,
+            "search",
+            org,
+            {"query": asked, "reason": reason, "shelves": scan.shelves_searched, "count": len(results)},
+        )
+        more = self._cursors.write(place_of(results[-1]), org, asked) if len(found) > limit else None
+        return Page(search_id, tuple(results), more, scan.shelves_searched, up_to)
+
+    def _matching(self, query: Query, scan: Scan, first: int, now: datetime) -> Iterator[Opened]:
+        """What matches, in order. Opens as many as may be needed, then twice as many, and so on."""
+        opened_so_far = 0
+        size = first
+        hits = scan.hits()
+        while batch := list(islice(hits, size)):
+            opened_so_far += len(batch)
+            if opened_so_far > MAX_OPENED:
+                raise Unanswerable(
+                    f"more than {MAX_OPENED} texts would have to be opened for one answer", field="query"
+                )
+            opened = self._vault.read((scan.org, hit.id) for hit in batch)
+            for hit in batch:
+                text = opened.get(hit.id)
+                if text is None or expired(text.event.data.sent_at, now):
+                    continue
+                if matches(query, text.event.data, frozenset(text.flags)):
+                    yield text
+            size = min(2 * size, OPENED_AT_ONCE)
+
+
+def place_of(opened: Opened) -> Hit:
+    """Where a text stands among all of its organisation."""
+    return Hit(milliseconds(opened.event.data.sent_at), opened.id)

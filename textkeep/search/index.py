@@ -1,0 +1,139 @@
+"""The port to the search index: what it is given, what it is asked, and what every driver must keep to.
+
+An index holds no readable word, number or name: a document is a set of opaque terms beside its text's public id. It
+can be thrown away and made again from the vault at any time.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from textkeep.archive.text import TextId
+from textkeep.errors import Outage
+
+
+class NoIndex(Outage):
+    """The shelf has no index: not yet, or no more."""
+
+    problem = "no-index"
+    title = "A day cannot be searched at the moment"
+    remedy = "Run `textkeep rebuild`."
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text as the index knows it: `terms` are tokens (hex) and clear attributes (`name:value`, never hex)."""
+
+    id: TextId
+    at: int
+    segments: int
+    terms: Collection[str]
+
+    def __repr__(self) -> str:
+        return f"Document({self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What one slice adds to its shelf: its documents, and earlier versions again that it tells something about."""
+
+    shelf: str
+    slice: int
+    documents: Sequence[Document]
+
+
+class Hit(NamedTuple):
+    """A document that a plan proposes, by its place: it was sent `at` milliseconds after the start of 1970."""
+
+    at: int
+    id: TextId
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """Every document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The documents with this term; `keyed` where it is a token of one organisation, not a clear attribute."""
+
+    term: str
+    keyed: bool = True
+
+    def __repr__(self) -> str:
+        return "Term()"
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """The documents of every part; two or more, none of them Everything."""
+
+    parts: tuple["Plan", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The documents of any part, none of them Everything; without a part, no document."""
+
+    parts: tuple["Plan", ...]
+
+
+Plan = Everything | Term | AllOf | AnyOf
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a shelf, and in which order.
+
+    `start` and `until` are milliseconds, the second one exclusive. Newest first, unless `oldest_first`. Only what comes
+    behind `after` in that order (its moment, then its id) is given, and of that the first `limit`.
+    """
+
+    limit: int
+    start: int | None = None
+    until: int | None = None
+    after: Hit | None = None
+    oldest_first: bool = False
+
+
+class IndexDriver(Protocol):
+    """Holds one index a shelf.
+
+    A driver MUST keep documents apart by shelf, and MUST answer in the exact order of `Hit`, each id once however
+    often it was added. It MUST treat an id that is added again as having the terms of every addition. It MUST make
+    `add` durable before it returns, all additions of one call or none, and MUST add nothing of a slice that the shelf
+    already holds. It MUST NOT make an index by adding to it, only by `create`: a slow writer never brings a purged
+    shelf back. It MUST NOT keep, log or quote a term beyond the index itself. Where its engine does not answer it
+    raises Outage.
+    """
+
+    def create(self, shelves: Collection[str]) -> None:
+        """Make an empty index for each shelf that has none."""
+
+    def add(self, additions: Sequence[Addition]) -> None:
+        """Add documents. Raises NoIndex where a shelf has no index; then nothing was added."""
+
+    def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
+        """Make a shelf's index anew from these alone; the old one answers until the new one is whole.
+
+        Raises NoIndex where the shelf has none, before and after reading `additions`.
+        """
+
+    def drop(self, shelf: str) -> None:
+        """Remove a shelf's index, so that nothing of it is left in any file or log of the driver; or do nothing."""
+
+    def exists(self, shelf: str) -> bool:
+        """Whether the shelf has an index. It MUST look, and MUST NOT answer from memory."""
+
+    def ids(self, shelf: str) -> set[TextId]:
+        """Every id in a shelf's index. Raises NoIndex."""
+
+    def slices(self, shelf: str) -> set[int]:
+        """Every slice that a shelf's index holds. Raises NoIndex."""
+
+    def query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
+        """The documents of a plan, in order. Raises NoIndex."""
+
+    def close(self) -> None:
+        """Give everything back. Nothing else may be called afterwards."""
