@@ -33,6 +33,9 @@ def client() -> Iterator[httpx.Client]:
     def take(wanted: Wanted, limit: Annotated[int, Query(le=9)] = 1) -> int:
         return limit
 
+    app.add_api_route("/two", lambda: 1, methods=["GET"])
+    app.add_api_route("/two", lambda: 2, methods=["PUT"])
+
     @app.get("/raise/{name}")
     def fail(name: str) -> None:
         kinds: dict[str, Exception] = {
@@ -89,8 +92,9 @@ def test_an_error_is_a_document_with_the_header_it_needs(
 def test_a_fault_tells_nothing_but_that_it_was_one(
     client: httpx.Client, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # The server ends a connection after a fault; a client of its own keeps the others from meeting that.
     with caplog.at_level(logging.CRITICAL):
-        answer = client.get(f"/raise/{name}")
+        answer = httpx.get(f"{client.base_url}/raise/{name}")
     assert (answer.status_code, answer.json()["type"]) == (500, "/problems/fault")
     assert CANARY not in answer.text
 
@@ -101,6 +105,12 @@ def test_no_such_address_and_no_such_method_are_problems(client: httpx.Client) -
     answer = client.put("/form")
     assert (answer.status_code, answer.json()["type"]) == (405, "/problems/method-not-allowed")
     assert answer.headers["allow"] == "POST"
+
+
+def test_a_refused_method_is_answered_with_all_that_the_address_takes(client: httpx.Client) -> None:
+    for method in ("POST", "OPTIONS"):
+        answer = client.request(method, "/two")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, PUT")
 
 
 @pytest.mark.parametrize(

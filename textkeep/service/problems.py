@@ -13,6 +13,7 @@ from fastapi import APIRouter, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from textkeep.errors import PROBLEMS, Fault, Malformed, MethodNotAllowed, NotFound, TextkeepError, TooLarge
 
@@ -56,6 +57,9 @@ _WORDS: Final = {
     "greater_than_equal": "is too small",
     "greater_than": "is too small",
 }
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+"""What `Allow` may name."""
+
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,40}")
 
 
@@ -123,9 +127,10 @@ def _on_form(_: Request, error: RequestValidationError) -> Response:
     return answer(Malformed(f"the request {_WORDS.get(kind, 'is not as documented')}: see field", field=_path(where)))
 
 
-def _on_http(_: Request, error: HTTPException) -> Response:
+def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
-        return answer(MethodNotAllowed("this address does not take that method"), error.headers)
+        allowed = {"Allow": ", ".join(_methods_at(request))}
+        return answer(MethodNotAllowed("this address does not take that method"), allowed)
     if error.status_code == 404:
         return answer(NotFound("there is no such address", remedy="/openapi.json lists every route."))
     if error.status_code == 413:
@@ -133,6 +138,12 @@ def _on_http(_: Request, error: HTTPException) -> Response:
     if error.status_code >= 500:
         return answer(Fault("see the log"))
     return answer(Malformed("the request could not be read"))
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Every method of an address (RFC 9110, 10.2.1): the framework names only those of the first route it looks at."""
+    ways = [{**request.scope, "method": method} for method in METHODS]
+    return [way["method"] for way in ways if any(route.matches(way)[0] is Match.FULL for route in request.app.routes)]
 
 
 def _on_fault(_: Request, __: Exception) -> Response:
