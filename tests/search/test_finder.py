@@ -253,6 +253,7 @@ def test_opening_too_many_texts_is_refused_with_the_bound(
     searching.load(*["tea"] * 11)
     with pytest.raises(Unanswerable, match="10"):
         searching.find("-tea")
+    assert [(said["query"], said["refused"]) for _, said in recorded(searching)] == [("-tea", "unanswerable")]
     assert len(searching.find("-coffee", limit=5).results) == 5
     assert len(searching.find("tea coffee").results) == 0
 

@@ -1,8 +1,10 @@
 """The follower: what the vault took becomes findable, once, whatever happens in between."""
 
+import shutil
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -339,3 +341,30 @@ def test_a_damaged_vocabulary_loses_no_result_and_holds_up_nothing(searching: Se
     searching.follower.rebuild(SHELF)
     assert len(segments(searching)) == 1
     assert len(searching.bodies("t*")) == MAX_SEGMENTS + LOOK_EVERY + 1
+
+
+@pytest.mark.parametrize("lost", ["all of it", "what came since"])
+def test_an_index_that_was_lost_or_put_back_from_an_older_copy_heals(house: House, tmp_path: Path, lost: str) -> None:
+    folder = tmp_path / "index"
+    searching = Searching.build(house, EmbeddedIndex.open(folder))
+    searching.take(event(1, body="tea"))
+    searching.follow()
+    searching.index.close()
+    older = shutil.copytree(folder, tmp_path / "older")
+    numbers = searching.numbers
+    searching = replace(Searching.build(house, EmbeddedIndex.open(folder)), numbers=numbers)
+    searching.take(event(2, body="more tea"))
+    searching.take(event(3, body="no tea", sent_at="2026-11-19T10:00:00Z"))
+    searching.follow()
+    searching.index.close()
+    shutil.rmtree(folder)
+    if lost == "what came since":
+        shutil.copytree(older, folder)
+    searching = Searching.build(house, EmbeddedIndex.open(folder))
+    missing = {"all of it": 3, "what came since": 2}[lost]
+    assert searching.follower.missing() == searching.follower.reconcile() == missing
+    assert house.vault.oldest_unindexed() == house.clock()
+    searching.follow()
+    assert sorted(searching.bodies("tea")) == ["more tea", "no tea", "tea"]
+    assert sorted(searching.bodies("te*")) == ["more tea", "no tea", "tea"]
+    assert searching.follower.missing() == searching.follower.reconcile() == 0

@@ -141,6 +141,18 @@ class Vault:
             claimed.append(SliceRow(row.id, row.shelf, count, row.received_at))
         return claimed
 
+    def indexed(self, connection: Connection) -> dict[str, list[SliceRow]]:
+        """By open shelf, the slices that an index should hold."""
+        wanted = (
+            select(slices)
+            .join(shelves, shelves.c.name == slices.c.shelf)
+            .where(slices.c.indexed.is_(True), shelves.c.state == "open")
+        )
+        found: dict[str, list[SliceRow]] = defaultdict(list)
+        for row in connection.execute(wanted):
+            found[row.shelf].append(SliceRow(row.id, row.shelf, row.accepted + row.versions, row.received_at))
+        return found
+
     def slices_of(self, connection: Connection, shelf: str) -> list[SliceRow]:
         """Every slice of a shelf, oldest first."""
         wanted = select(slices).where(slices.c.shelf == shelf).order_by(slices.c.received_at, slices.c.id)

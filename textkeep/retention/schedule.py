@@ -3,7 +3,7 @@
 It decides nothing: what is due, and whether a run may work, is told by `guards.py` and `policy.py` on each waking.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from typing import Any, Final
 
@@ -26,7 +26,10 @@ Failed = Callable[[TextkeepError], None]
 
 
 class Schedule:
-    """Wakes retention while the service runs. Jobs live in memory; wakings that were missed are made up once."""
+    """Wakes retention while the service runs. Jobs live in memory; wakings that were missed are made up once.
+
+    `chores` are what else is to be done every hour.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Schedule:
         purge: Purge,
         clock: Clock,
         *,
+        chores: Sequence[Callable[[], object]] = (),
         ran: Ran = lambda _: None,
         failed: Failed = lambda _: None,
     ) -> None:
@@ -42,6 +46,7 @@ class Schedule:
         self._shelves = shelves
         self._purge = purge
         self._clock = clock
+        self._chores = chores
         self._ran = ran
         self._failed = failed
         self._scheduler: Any = BackgroundScheduler(
@@ -69,9 +74,14 @@ class Schedule:
             self._failed(exc)
 
     def run(self) -> None:
-        """Open the shelves of the days ahead, then purge what is due."""
+        """Open the shelves of the days ahead, do the chores, purge what is due; none of it waits for another."""
+        self._try(lambda: self._shelves.ensure(self._clock()))
+        for chore in self._chores:
+            self._try(chore)
+        self._try(lambda: self._ran(self._purge.run(self._clock())))
+
+    def _try(self, work: Callable[[], object]) -> None:
         try:
-            self._shelves.ensure(self._clock())
-            self._ran(self._purge.run(self._clock()))
+            work()
         except TextkeepError as exc:
             self._failed(exc)

@@ -85,7 +85,12 @@ class Finder:
         up_to = self._vault.oldest_unindexed() or now
         start, until = span(query)
         scan = self._scans.of_query(query, org, first=limit + 1, now=now, start=start, until=until, after=after)
-        found = list(islice(self._matching(query, scan, limit + 1, now), limit + 1))
+        try:
+            found = list(islice(self._matching(query, scan, limit + 1, now), limit + 1))
+        except Unanswerable as refused:
+            said = {"query": asked, "reason": reason, "shelves": scan.shelves_searched, "refused": refused.problem}
+            self._activity.record(principal, "search", org, said)
+            raise
         results = found[:limit]
         search_id = self._activity.record(
             principal,

@@ -21,7 +21,7 @@ from textkeep.archive.vault import SliceRow, Vault
 from textkeep.clock import Clock
 from textkeep.errors import NotFound, TextkeepError
 from textkeep.search.documents import document_of, words_of
-from textkeep.search.index import Addition, Document, IndexDriver
+from textkeep.search.index import Addition, Document, IndexDriver, NoIndex
 from textkeep.search.tokens import Tokens
 from textkeep.search.vocabulary import Vocabulary, written
 from textkeep.store.engine import Store
@@ -130,6 +130,33 @@ class Follower:
             self._vault.mark_indexed(connection, done)
             self._tokens.tidy()
             return sum(each.texts for each in done)
+
+    def missing(self) -> int:
+        """How many slices count as indexed and are not in the index: sets are compared, not marks."""
+        with self._store.reading() as connection:
+            return len(self._missing(connection))
+
+    def reconcile(self) -> int:
+        """Take every slice that the index should hold and does not for unindexed again, and give how many.
+
+        An index that was lost, or put back from an older copy, heals by that: the next steps write it anew.
+        """
+        with self._alone, self._store.transaction() as connection:
+            lost = self._missing(connection)
+            self._vault.mark_indexed(connection, lost, indexed=False)
+        if lost:
+            self._wake.set()
+        return len(lost)
+
+    def _missing(self, connection: Connection) -> list[SliceRow]:
+        lost: list[SliceRow] = []
+        for shelf, marked in self._vault.indexed(connection).items():
+            try:
+                there = self._index.slices(shelf)
+            except NoIndex:
+                there = set()
+            lost += [each for each in marked if each.id not in there]
+        return lost
 
     def rebuild(self, shelf: str) -> int:
         """Make the index and the vocabulary of a shelf anew from the vault, and give how many texts that were.

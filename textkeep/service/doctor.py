@@ -142,8 +142,13 @@ def check_core_dumps(pattern: Path = CORE_PATTERN) -> Finding:
     return Finding("core dumps", "ok", "a crash leaves no image of the memory")
 
 
-def check_index(oldest: datetime | None, now: datetime, *, damaged: int = 0, dead: bool = False) -> Finding:
-    """What was accepted can be found soon after. `damaged` counts slices of which a text does not open."""
+def check_index(
+    oldest: datetime | None, now: datetime, *, damaged: int = 0, missing: int = 0, dead: bool = False
+) -> Finding:
+    """What was accepted can be found soon after.
+
+    `damaged` counts slices of which a text does not open, `missing` those that should be in the index and are not.
+    """
     remedy = "Is the service running? If it is and this grows: look into the log, then `textkeep rebuild`."
     if dead:
         return Finding("index", "fail", "the follower has stopped: new texts are kept, and not yet findable", remedy)
@@ -152,6 +157,9 @@ def check_index(oldest: datetime | None, now: datetime, *, damaged: int = 0, dea
         return Finding(
             "index", "fail", what, "Restore the database from before the damage; the ledger has their roots."
         )
+    if missing:
+        what = f"{missing} slice(s) that should be findable are not in the index: it was lost, or is an older copy"
+        return Finding("index", "fail", what, "Start the service again: it gives them to the index anew.")
     behind = now - oldest if oldest is not None else timedelta()
     if behind <= INDEX_LATE:
         return Finding("index", "ok", "what was accepted can be found")

@@ -61,6 +61,9 @@ from textkeep.store.tables import notes, orgs, persons, shelves
 EVERY: Final = 2**31
 """More texts than wait at once."""
 
+PURGE: Final = "purge"
+"""The part whose lateness does not keep texts out."""
+
 DEMO_NOTE: Final = "demo"
 """The note that marks an archive of made-up texts."""
 
@@ -161,7 +164,13 @@ class Archive:
             self.store, self.shelves, self.keyring, self.index, NoHolds(), self.chain, self.mark, self.clock
         )
         self.schedule = Schedule(
-            self.mark, self.shelves, self.purge, self.clock, ran=_report_run, failed=_report_failure
+            self.mark,
+            self.shelves,
+            self.purge,
+            self.clock,
+            chores=(self._drop_ended, self.follower.reconcile),
+            ran=_report_run,
+            failed=_report_failure,
         )
 
     def _take(self, batches: Sequence[Batch]) -> list[Receipt]:
@@ -177,9 +186,15 @@ class Archive:
             self.directory.load(connection)
         self.keyring.finish()
         self.shelves.ensure(self.clock())
+        self.follower.reconcile()
         with self.store.transaction() as connection:
             person = self.persons.handle_of(connection, os_user())
         self.local = Principal(person, LOCAL, FILE_ACCESS_ROLES, None)
+
+    def _drop_ended(self) -> None:
+        """Nothing personal outlives 400 days: intervals of the directory that ended then go, from the log too."""
+        if self.directory.drop_ended():
+            self.store.settle()
 
     def start(self, *, schedule: bool) -> None:
         """Set the writer of the door and the follower going, and with `schedule` the clock mark and the purge."""
@@ -220,7 +235,13 @@ class Archive:
             *doctor.check_machine(self.settings.folder, self.settings.keyring_folder),
             doctor.check_schema(schema.version(self.store), schema.newest()),
             doctor.check_clock(now, last_seen),
-            doctor.check_index(self.unindexed_since(), now, damaged=self.follower.damaged, dead=not self.following),
+            doctor.check_index(
+                self.unindexed_since(),
+                now,
+                damaged=self.follower.damaged,
+                missing=self.follower.missing(),
+                dead=not self.following,
+            ),
             doctor.check_purge(len(due), len(overdue)),
         ]
 
@@ -235,6 +256,7 @@ class Archive:
             "database": _why(self.vault.oldest_unindexed),
             "keyring": None if self.keyring.has(HOUSE_SECRET) else "it does not hold the house's secret",
             "index": None if self.following else "its follower has stopped: new texts are not findable",
+            PURGE: self._why_not_purged(),
         }
 
     def _follow(self) -> None:
@@ -244,6 +266,11 @@ class Archive:
         self._stop.set()
         self.follower.wake()
         self._following.join()
+
+    def _why_not_purged(self) -> str | None:
+        with self.store.reading() as connection:
+            overdue = policy.overdue_days(days.standing(connection), self.clock())
+        return f"{len(overdue)} day(s) overdue: `textkeep purge` says what stops them" if overdue else None
 
     def _begin(self, start: Callable[[], None], stop: Callable[[], None]) -> None:
         start()

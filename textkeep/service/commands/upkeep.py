@@ -44,8 +44,10 @@ def purge(
         print_json(told)
     else:
         _print_days(told["days"])
-        verb = "would be purged" if dry_run else "closed"
-        note(f"{len(told['days'])} day(s) {verb}.")
+        closed = sum(day["state"] == "reported" for day in told["days"])
+        note(
+            f"{len(told['days'])} day(s) due" + ("; nothing was changed." if dry_run else f", {closed} of them closed.")
+        )
     if told["stopped"] is not None:
         note(f"textkeep: the run stopped ({told['stopped']}): {told['detail']}")
         note(f"  {told['remedy']}")
