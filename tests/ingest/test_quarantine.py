@@ -6,9 +6,9 @@ import pytest
 
 from tests.housing import House, event
 from tests.ingest.ways_in import WaysIn
+from textkeep.access.reasons import MAX_REASON
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, NotFound, ReasonRequired
-from textkeep.ingest.quarantine import MAX_REASON
 
 WHY = "complaint 4711"
 
@@ -134,12 +134,12 @@ def test_each_reading_is_on_record_with_its_reason(filled: WaysIn) -> None:
     assert listed.org == read.org == filled.house.organisations.find("org-001")
 
 
-@pytest.mark.parametrize("why", [None, "", "  ", "x" * (MAX_REASON + 1)])
-def test_without_a_reason_nothing_is_shown_and_nothing_recorded(filled: WaysIn, why: str | None) -> None:
+@pytest.mark.parametrize("why", ["", "  ", "...", "x" * (MAX_REASON + 1)], ids=len)
+def test_without_a_reason_nothing_is_shown_and_nothing_recorded(filled: WaysIn, why: str) -> None:
     officer = filled.principal("officer")
-    with pytest.raises((ReasonRequired, Malformed)):
+    with pytest.raises(ReasonRequired):
         filled.quarantine.page(officer, why, limit=50)
-    with pytest.raises((ReasonRequired, Malformed)):
+    with pytest.raises(ReasonRequired):
         filled.quarantine.read(officer, why, "2026-11-20", "0" * 32)
     assert filled.house.activity.of_day(Day.of(filled.house.clock())) == []
 

@@ -16,6 +16,7 @@ from tests.housing import House, event
 from tests.ingest.ways_in import WaysIn, raws
 from tests.serving import Serving, serving
 from textkeep.archive.batch import Batch, Receipt
+from textkeep.archive.shelf import Day
 from textkeep.errors import Outage
 from textkeep.ingest.door import Door, Write
 from textkeep.ingest.http import router
@@ -264,6 +265,27 @@ def test_quarantine_is_listed_and_opened_for_a_reason(served: Serving) -> None:
     assert officer.get("/v1/quarantine/2026-11-20/" + "0" * 32, headers=why).status_code == 404
     assert officer.get("/v1/quarantine/2026-11-20/xyz", headers=why).status_code == 400
     assert officer.get("/v1/quarantine?limit=0", headers=why).status_code == 400
+
+
+@pytest.mark.parametrize("sent", [b"caf%C3%A9 matter", "café matter".encode(), "café matter".encode("latin-1")])
+def test_a_reason_to_look_into_the_quarantine_is_recorded_as_it_was_meant(
+    gate: Gate, served: Serving, sent: bytes
+) -> None:
+    post(served.client("producer", person="one"), b"not JSON")
+    officer, why = served.client("officer", person="two"), {b"Textkeep-Reason": sent}
+    (item,) = officer.get("/v1/quarantine", headers=why).json()["items"]
+    assert officer.get(f"/v1/quarantine/{item['shelf']}/{item['paper_id']}", headers=why).status_code == 200
+    house = gate.ways_in.house
+    records = house.activity.of_day(Day.of(house.clock()))
+    assert [record.detail["reason"] for record in records] == ["café matter"] * 2
+
+
+@pytest.mark.parametrize(("length", "status"), [(1000, 200), (1001, 400)])
+def test_a_reason_is_as_long_here_as_in_a_search(served: Serving, length: int, status: int) -> None:
+    why = {"Textkeep-Reason": "%C3%A9" * length}
+    answer = served.client("officer").get("/v1/quarantine", headers=why)
+    assert answer.status_code == status
+    assert status == 200 or answer.json()["type"] == "/problems/reason-required"
 
 
 def test_hostile_strings_break_nothing(served: Serving, shared: Path) -> None:

@@ -70,6 +70,20 @@ def test_an_archive_with_anything_in_it_is_refused(archive: Archive) -> None:
         assert not is_demo(connection)
 
 
+def test_an_archive_that_somebody_has_a_token_for_is_refused(archive: Archive) -> None:
+    archive.tokens.create(person="ada", roles=["producer"], orgs=None, by=archive.local)
+    with pytest.raises(Conflict):
+        demo.claim(archive)
+    with archive.store.reading() as connection:
+        assert not is_demo(connection)
+
+
+def test_a_token_does_not_keep_a_half_loaded_demo_from_going_on(archive: Archive) -> None:
+    mark = demo.claim(archive)
+    archive.tokens.create(person="ada", roles=["producer"], orgs=None, by=archive.local)
+    assert demo.claim(archive) == mark
+
+
 def test_a_demo_archive_lets_one_person_hold_every_role(archive: Archive) -> None:
     roles = ["approver", "officer"]
     with pytest.raises(Conflict):

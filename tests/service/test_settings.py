@@ -31,12 +31,26 @@ def test_the_folder_named_on_the_command_line_wins(tmp_path: Path, monkeypatch: 
     assert Settings.load(tmp_path / "x" / ".." / "named").folder == tmp_path / "named"
 
 
+def test_a_setting_is_read_in_small_letters_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("textkeep_data", str(tmp_path / "set"))
+    assert Settings.load().folder == tmp_path / "set"
+
+
 def test_the_keyring_can_lie_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTKEEP_KEYRING_URL", f"file://{tmp_path}/else%20where")
     assert Settings.load(tmp_path / "data").keyring_folder == tmp_path / "else where"
 
 
-@pytest.mark.parametrize("name", ["TEXTKEEP_RETENTION", "TEXTKEEP_RETENTION_DAYS", "TEXTKEEP_MAX_RETENTION"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "TEXTKEEP_RETENTION",
+        "TEXTKEEP_RETENTION_DAYS",
+        "TEXTKEEP_MAX_RETENTION",
+        "textkeep_retention_days",
+        "Textkeep_Retention",
+    ],
+)
 def test_no_setting_changes_retention(name: str) -> None:
     with pytest.raises(RetentionFixed) as refused:
         check_names([name])
@@ -51,6 +65,7 @@ def test_no_setting_changes_retention(name: str) -> None:
         ("TEXTKEEP_KEYRING", "TEXTKEEP_KEYRING_URL"),
         ("TEXTKEEP_DATE", "TEXTKEEP_DATA"),
         ("TEXTKEEP_CAPABILITY", "TEXTKEEP_CAPABILITIES"),
+        ("textkeep_date", "TEXTKEEP_DATA"),
     ],
 )
 def test_a_name_that_is_no_setting_is_refused_with_the_closest_one(name: str, close: str) -> None:

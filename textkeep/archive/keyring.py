@@ -140,6 +140,15 @@ def prefixed(*parts: bytes) -> bytes:
     return b"".join([piece for part in parts for piece in (_LENGTH(len(part)), part)])
 
 
+def keyring_missing() -> Unsound:
+    """What to say where there is data, and no ring that could open it."""
+    return Unsound(
+        "there is data here, and its keyring is missing",
+        field="TEXTKEEP_KEYRING_URL",
+        remedy="Restore the keyring of this data from its own backup; a new one could open none of it.",
+    )
+
+
 def org_secret(org: Handle) -> str:
     """The name of an organisation's secret."""
     return HOUSE_SECRET if org == HOUSE else f"org:{org.hex()}"
@@ -173,11 +182,7 @@ class Keyring:
         if document is not None:
             return cls(store, root, document, _opened(document, root))
         if not create:
-            raise Unsound(
-                "there is data here, and its keyring is missing",
-                field="KEYRING_URL",
-                remedy="Restore the keyring of this data from its own backup; a new one could open none of it.",
-            )
+            raise keyring_missing()
         for left_over in root.known():
             root.forget(left_over)
         keyring = cls(store, root, None, _Ring(0, root.create(), {}, {}))

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from textkeep.access import rules
 from textkeep.access.http import caller
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import as_meant
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.vault import Vault
 from textkeep.errors import Malformed, NotFound, TooLarge, UnknownMediaType
@@ -23,7 +24,13 @@ from textkeep.ingest.quarantine import MAX_PAGE, Quarantine
 from textkeep.ingest.splitting import FORMS, MAX_REQUEST_BYTES, Form, split, unpack
 
 Caller = Annotated[Principal, Depends(caller)]
-Why = Annotated[str | None, Header(alias="Textkeep-Reason", description="Why; it goes on record.")]
+Why = Annotated[
+    str,
+    Header(
+        alias="Textkeep-Reason",
+        description="Why; it goes on record. UTF-8, percent-encoded where it is not plain ASCII.",
+    ),
+]
 
 _OVER: Final = f"a request has at most {MAX_REQUEST_BYTES} bytes"
 
@@ -126,23 +133,23 @@ def _add_quarantine(routes: APIRouter, quarantine: Quarantine) -> None:
     @routes.get("/quarantine", tags=["quarantine"])
     def list_quarantine(
         principal: Caller,
-        why: Why = None,
+        why: Why = "",
         org_id: Annotated[str | None, Query(max_length=200)] = None,
         cursor: Annotated[str | None, Query(max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     ) -> dict[str, Any]:
         """What was set aside: newest day first, without content. Recorded with its reason."""
-        return asdict(quarantine.page(principal, why, org_id=org_id, cursor=cursor, limit=limit))
+        return asdict(quarantine.page(principal, as_meant(why), org_id=org_id, cursor=cursor, limit=limit))
 
     @routes.get("/quarantine/{shelf}/{paper_id}", tags=["quarantine"])
     def read_quarantined(
         principal: Caller,
         shelf: Annotated[str, InPath(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")],
         paper_id: Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")],
-        why: Why = None,
+        why: Why = "",
     ) -> dict[str, Any]:
         """One quarantined record with exactly what came, as text or else in Base64. Recorded with its reason."""
-        entry, raw = quarantine.read(principal, why, shelf, paper_id)
+        entry, raw = quarantine.read(principal, as_meant(why), shelf, paper_id)
         try:
             content: dict[str, str | None] = {"content": raw.decode(), "content_base64": None}
         except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from textkeep.access import rules
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import must_have_reason
 from textkeep.archive.activity import Activity
 from textkeep.archive.organisations import Organisations
 from textkeep.archive.papers import Paper, Papers
@@ -18,16 +19,12 @@ from textkeep.archive.shelf import Day, expired
 from textkeep.archive.shelves import Shelves
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.clock import Clock
-from textkeep.errors import Forbidden, Malformed, NotFound, ReasonRequired
+from textkeep.errors import Forbidden, Malformed, NotFound
 from textkeep.ingest.wire import parse
 from textkeep.store.engine import Store
 
 MAX_PAGE: Final = 200
 """Records on one page of the quarantine."""
-
-
-MAX_REASON: Final = 500
-"""Characters of a stated reason."""
 
 _CURSOR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}")
 
@@ -75,7 +72,7 @@ class Quarantine:
         self._clock = clock
 
     def page(
-        self, principal: Principal, why: str | None, *, org_id: str | None = None, cursor: str | None = None, limit: int
+        self, principal: Principal, why: str, *, org_id: str | None = None, cursor: str | None = None, limit: int
     ) -> Page:
         """A page of what the principal may see: its own organisations' or, for one of every organisation, all.
 
@@ -97,7 +94,7 @@ class Quarantine:
         self._activity.record(principal, "quarantine-listed", only, detail)
         return Page(entries, f"{entries[-1].shelf}/{entries[-1].paper_id}" if more else None)
 
-    def read(self, principal: Principal, why: str | None, shelf: str, paper_id: str) -> tuple[Entry, bytes]:
+    def read(self, principal: Principal, why: str, shelf: str, paper_id: str) -> tuple[Entry, bytes]:
         """One quarantined record and exactly what came. Raises Forbidden, ReasonRequired or NotFound."""
         reason = _reason(why)
         rules.require(principal, "quarantine.read", None)
@@ -173,12 +170,9 @@ def _sees(principal: Principal, org: Handle) -> bool:
     return principal.orgs is None if org == HOUSE else principal.sees(org)
 
 
-def _reason(why: str | None) -> str:
-    said = (why or "").strip()
-    if not said:
-        raise ReasonRequired("the quarantine is read for a stated reason only", field="Textkeep-Reason")
-    if len(said) > MAX_REASON:
-        raise Malformed(f"a reason has at most {MAX_REASON} characters", field="Textkeep-Reason")
+def _reason(why: str) -> str:
+    said = why.strip()
+    must_have_reason(said)
     return said
 
 

@@ -1,7 +1,6 @@
 """Searching and reading over HTTP. No query and no number stands in a URL; a reason stands in every request."""
 
 from typing import Annotated, Any, Final
-from urllib.parse import unquote
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi import Path as InPath
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from textkeep.access.http import caller
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import as_meant
 from textkeep.access.rules import require
 from textkeep.archive.organisations import Organisations
 from textkeep.archive.rows import Opened
@@ -135,7 +135,7 @@ def _add_reading(routes: APIRouter, reader: Reader, organisations: Organisations
     @routes.get("/texts/{text_id}", responses=_only(400, 401, 403, 404), response_model=TextShown)
     def read_text(principal: Caller, text_id: TextName, reason: Reason = "") -> dict[str, Any]:
         """Read one text. The reading is put on record before it is answered."""
-        return _shown(reader.read(principal, text_id, reason=_plain(reason)), organisations)
+        return _shown(reader.read(principal, text_id, reason=as_meant(reason)), organisations)
 
     @routes.get("/texts/{text_id}/conversation", responses=_only(400, 401, 403, 404), response_model=ConversationShown)
     def read_conversation(
@@ -146,7 +146,7 @@ def _add_reading(routes: APIRouter, reader: Reader, organisations: Organisations
         after: Annotated[int, Query(ge=0, le=MAX_AROUND, description="Texts after it.")] = 20,
     ) -> dict[str, Any]:
         """What its two numbers wrote each other around a text. The reading is put on record before it is answered."""
-        found = reader.conversation(principal, text_id, reason=_plain(reason), before=before, after=after)
+        found = reader.conversation(principal, text_id, reason=as_meant(reason), before=before, after=after)
         return {
             "read_id": found.read_id,
             "text_id": str(found.text.id),
@@ -170,16 +170,6 @@ def _organisation(principal: Principal, org_id: str | None, organisations: Organ
     if principal.orgs is None or len(principal.orgs) != 1:
         raise Malformed("the token is not for one organisation alone: name the one to search", field="org_id")
     return Handle(next(iter(principal.orgs)))
-
-
-def _plain(header: str) -> str:
-    """A header's value as it was meant: percent-encoded, or UTF-8 that came as bytes."""
-    if "%" in header:
-        return unquote(header, errors="replace")
-    try:
-        return header.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return header
 
 
 def _shown(opened: Opened, organisations: Organisations) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import must_have_reason
 from textkeep.access.rules import Allowed, decide, require
 from textkeep.archive.activity import Activity
 from textkeep.archive.organisations import Organisations
@@ -17,7 +18,6 @@ from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
 from textkeep.errors import Malformed, NotFound
 from textkeep.search.finder import place_of
-from textkeep.search.reasons import must_have_reason
 from textkeep.search.scan import Scans
 
 MAX_AROUND: Final = 200

@@ -1,16 +1,5 @@
-"""The reason: nothing is searched and nothing is read without one. Pure."""
+"""The reason that a search needs, as in every room: `textkeep.access.reasons`."""
 
-from typing import Final
+from textkeep.access.reasons import MAX_REASON, must_have_reason
 
-from textkeep.errors import ReasonRequired
-
-MAX_REASON: Final = 1_000
-"""Characters a reason may have."""
-
-
-def must_have_reason(reason: str) -> None:
-    """Raises ReasonRequired where nothing is said, or more than a reason."""
-    if not any(character.isalnum() for character in reason):
-        raise ReasonRequired("no reason was given", field="reason")
-    if len(reason) > MAX_REASON:
-        raise ReasonRequired(f"the reason is longer than {MAX_REASON} characters", field="reason")
+__all__ = ["MAX_REASON", "must_have_reason"]

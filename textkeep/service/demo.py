@@ -13,7 +13,7 @@ from textkeep.directory.records import read_line
 from textkeep.errors import Conflict
 from textkeep.service import demo_feed
 from textkeep.service.wiring import DEMO_NOTE, Archive
-from textkeep.store.tables import batches, directory, notes, orgs
+from textkeep.store.tables import batches, directory, notes, orgs, tokens
 
 BATCH: Final = 500
 """Texts of one batch."""
@@ -27,12 +27,15 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def claim(archive: Archive) -> Mark:
-    """Mark an empty archive as a demo, or find the mark. Raises Conflict where there is anything else in it."""
+    """Mark an empty archive as a demo, or find the mark. Raises Conflict where there is anything else in it.
+
+    A token is something: whoever holds it was promised a real archive.
+    """
     with archive.store.transaction() as connection:
         found = connection.execute(select(notes.c.value).where(notes.c.name == DEMO_NOTE)).scalar_one_or_none()
         if found is not None:
             return msgspec.json.decode(found, type=Mark)
-        if any(_any_row(connection, table) for table in (orgs, directory, batches)):
+        if any(_any_row(connection, table) for table in (orgs, directory, batches, tokens)):
             raise Conflict(
                 "the demo fills an empty archive only, and this one is not empty; nothing was changed",
                 field="--demo",

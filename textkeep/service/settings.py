@@ -90,14 +90,19 @@ class Settings(BaseSettings):
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Raises RetentionFixed or Malformed for a `TEXTKEEP_*` name that is no setting, with the closest one that is."""
+    """Raises RetentionFixed or Malformed for a `TEXTKEEP_*` name that is no setting, with the closest one that is.
+
+    In capitals or not: a setting is read either way.
+    """
     known = [field.upper() for field in Settings.model_fields]
     for name in sorted(names):
-        if not name.startswith(PREFIX) or name in OTHERS or name.removeprefix(PREFIX) in known:
+        capital = name.upper()
+        asked = capital.removeprefix(PREFIX)
+        if not capital.startswith(PREFIX) or capital in OTHERS or asked in known:
             continue
-        if "RETENTION" in name:
+        if "RETENTION" in capital:
             raise RetentionFixed("retention is 400 days, and no setting changes it; nothing was started", field=name)
-        close = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(asked, known, n=1, cutoff=0.5)
         every = ", ".join(PREFIX + setting for setting in known)
         hint = f"Did you mean {PREFIX}{close[0]}?" if close else f"The settings are: {every}."
         raise Malformed(f"{name} is no setting of Textkeep; nothing was started", field=name, remedy=hint)

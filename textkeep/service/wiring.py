@@ -1,7 +1,7 @@
 """The one place where rooms and drivers meet: opens an archive's folder and builds everything by its constructors."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from logging import INFO, WARNING
@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 import structlog
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, make_url, select
+from sqlalchemy import Connection, inspect, literal, make_url, select
 
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.rules import FILE_ACCESS_ROLES
@@ -20,7 +20,7 @@ from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.drivers.keyring_file import FolderStore
 from textkeep.archive.drivers.root_local import LocalRoot
 from textkeep.archive.handles import Persons
-from textkeep.archive.keyring import HOUSE_SECRET, Keyring
+from textkeep.archive.keyring import HOUSE_SECRET, RING, Keyring, keyring_missing
 from textkeep.archive.organisations import Organisations
 from textkeep.archive.papers import Papers
 from textkeep.archive.sealing import Sealer
@@ -100,15 +100,15 @@ class Archive:
     def open(cls, settings: Settings, clock: Clock = system_clock) -> Self:
         """The archive in `settings.folder`, migrated; a new one with its keyring where there is none.
 
-        Raises Held where another process has database or keyring, and Unsound where the two do not belong together.
+        Raises Held where another process has database or keyring, and Unsound where the two do not belong together;
+        then neither of them was made.
         """
         with ExitStack() as undone:
-            for lock in _locks(settings):
-                undone.callback(lock.release)
+            keyring = _open_keyring(settings, undone)
             store = Store.open(settings.database)
             undone.callback(store.close)
             migrated = schema.migrate(store)
-            archive = cls(settings, clock, store, _open_keyring(settings.keyring_folder, store), migrated=migrated)
+            archive = cls(settings, clock, store, keyring, migrated=migrated)
             undone.callback(archive.index.close)
             archive._check()
             archive._opened = undone.pop_all()
@@ -295,14 +295,14 @@ def _report_failure(error: TextkeepError) -> None:
     _log.warning("background work was put off", error=type(error).__qualname__, detail=error.detail)
 
 
-def _locks(settings: Settings) -> Iterator[FileLock]:
-    """Keep keyring and database for this process: two archives on one would lose each other's secrets or texts.
+def _lock_keyring(settings: Settings) -> FileLock:
+    """Keep the keyring for this process: two archives on one would lose each other's secrets."""
+    return _lock(settings.keyring_folder / LOCK, "keyring", "TEXTKEEP_KEYRING_URL")
 
-    A database in the archive's own folder is kept with the folder.
-    """
-    yield _lock(settings.keyring_folder / LOCK, "keyring", "TEXTKEEP_KEYRING_URL")
+
+def _lock_database(settings: Settings, file: Path) -> Iterator[FileLock]:
+    """Keep the database for this process; one in the archive's own folder is kept with the folder."""
     if settings.database_url is not None:
-        file = Path(make_url(settings.database).database or "")
         yield _lock(file.with_name(f"{file.name}.{LOCK}"), "database", "TEXTKEEP_DATABASE_URL")
 
 
@@ -326,15 +326,48 @@ def _lock(path: Path, what: str, setting: str) -> FileLock:
     return lock
 
 
-def _open_keyring(folder: Path, store: Store) -> Keyring:
-    """The archive's keyring; a new one only where there is no data, and an old one only where its data is."""
-    with store.reading() as connection:
-        empty = not any(connection.execute(select(table).limit(1)).first() for table in (shelves, orgs, persons))
+def _open_keyring(settings: Settings, undone: ExitStack) -> Keyring:
+    """The archive's keyring; a new one only where there is no data, and an old one only where its data is.
+
+    Keyring and database are kept for this process until `undone`. It looks before it makes anything: a folder or a
+    database made on the way to a refusal would stand where a backup is to be restored. Rows tell whether there is
+    data, and not the file, which a start that was killed leaves behind without any.
+    """
+    folder, file = settings.keyring_folder, Path(make_url(settings.database).database or "")
+    ring_there, data_there = (folder / RING).exists(), file.exists()
+    if ring_there:
+        _keep(undone, [_lock_keyring(settings)])
+    if data_there:
+        _keep(undone, _lock_database(settings, file))
+    empty = not data_there or _has_no_rows(settings.database)
+    if not empty and not (folder / RING).exists():
+        raise keyring_missing()
+    if not ring_there:
+        _keep(undone, [_lock_keyring(settings)])
     keyring = Keyring.open(FolderStore(folder), LocalRoot(folder / "roots"), create=empty)
     if empty and (keyring.tombstones() or any(name.startswith("org:") for name in keyring.names())):
         raise Unsound(
             "there is a keyring here, and the data it belongs to is missing",
             field="--data",
-            remedy="Restore the data of this keyring, or name another folder for a new archive. Nothing was changed.",
+            remedy="Restore the data of this keyring, or name another folder for a new archive. No data was made.",
         )
+    if not data_there:
+        _keep(undone, _lock_database(settings, file))
     return keyring
+
+
+def _keep(undone: ExitStack, locks: Iterable[FileLock]) -> None:
+    for lock in locks:
+        undone.callback(lock.release)
+
+
+def _has_no_rows(database: str) -> bool:
+    """Whether a database holds nothing that a keyring would have to open; it may have no tables yet."""
+    store = Store.open(database)
+    try:
+        with store.reading() as connection:
+            made = set(inspect(connection).get_table_names())
+            held = [table for table in (shelves, orgs, persons) if table.name in made]
+            return not any(connection.execute(select(literal(1)).select_from(t).limit(1)).first() for t in held)
+    finally:
+        store.close()
