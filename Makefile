@@ -9,7 +9,7 @@ run: env
 	$(BIN)/textkeep up --demo --data $(DATA)
 
 test: env
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 env: .venv/ready
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.housing import House, event
 from tests.search.searching import PERSON, WHY, Searching
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import MAX_REASON
 from textkeep.archive.shelf import RETENTION, Day
 from textkeep.errors import Forbidden, Malformed, Outage, QueryMalformed, ReasonRequired, Unanswerable
 from textkeep.search import finder as finder_module
 from textkeep.search import vocabulary as vocabulary_module
 from textkeep.search.finder import Page, place_of
 from textkeep.search.index import NoIndex
-from textkeep.search.reasons import MAX_REASON
 
 pytestmark = pytest.mark.parametrize("house", ["memory"], indirect=True)
 

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Final
 
 from textkeep.access.principal import Principal
+from textkeep.access.reasons import must_have_reason
 from textkeep.access.rules import require
 from textkeep.archive.activity import Activity
 from textkeep.archive.rows import Opened
@@ -23,7 +24,6 @@ from textkeep.search.documents import milliseconds
 from textkeep.search.index import Hit
 from textkeep.search.match import matches, span
 from textkeep.search.query import Query, parse
-from textkeep.search.reasons import must_have_reason
 from textkeep.search.scan import Scan, Scans
 
 MAX_LIMIT: Final = 200
