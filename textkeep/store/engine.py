@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from textkeep.errors import Outage, TextkeepError, Unsound
+from textkeep.store.sqlite import PRAGMAS, WAIT_MS, cause_of
 
 READERS: Final = 16
 """How many reading connections there may be at once."""
@@ -30,34 +31,7 @@ RETRY_AFTER: Final = 5
 SETTLE_MS: Final = 500
 """How long `settle` waits for a reader in the way, in milliseconds; nobody writes in the meantime."""
 
-WAIT_MS: Final = 10_000
-"""How long a statement waits for another process that holds the database, in milliseconds."""
-
-_OUTAGES: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-"""What the machine may mend. A missing table or column is not among it: that is a fault, and waiting does not help."""
-
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-
-_PRAGMAS = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA foreign_keys=ON",
-    f"PRAGMA busy_timeout={WAIT_MS}",
-    "PRAGMA cache_size=-65536",
-)
+_PRAGMAS: Final = (*PRAGMAS, "PRAGMA foreign_keys=ON")
 
 
 class Store:
@@ -153,11 +127,11 @@ def _translated() -> Iterator[None]:
 
 
 def _problem(exc: BaseException | None) -> TextkeepError | None:
-    """What an error of SQLite means to the house (sqlite.org/rescode.html); None where the house itself is at fault."""
-    primary = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if primary in _OUTAGES:
+    """What an error of the database means to the house; None where the house itself is at fault."""
+    cause = cause_of(exc)
+    if cause == "outage":
         return Outage("the database does not answer", retry_after=RETRY_AFTER)
-    if primary in _DAMAGE:
+    if cause == "damage":
         return Unsound(
             "the database is damaged, or is none",
             field="TEXTKEEP_DATABASE_URL",

@@ -17,6 +17,7 @@ from textkeep.errors import Outage, TextkeepError
 from textkeep.search.drivers import fts
 from textkeep.search.drivers.fts import Tables
 from textkeep.search.index import Addition, Document, Hit, NoIndex, Plan, Window
+from textkeep.store.sqlite import PRAGMAS, cause_of, primary_code
 
 FILE: Final = "index.db"
 
@@ -32,30 +33,9 @@ CHUNK: Final = 5_000
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the index does not answer."""
 
-_OUTAGES: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-    }
-)
-_DAMAGE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DAMAGED: Final = "Stop the service, remove index.db and run `textkeep rebuild`: the archive itself is whole."
 
-_PRAGMAS: Final = (
-    "PRAGMA journal_mode=WAL",
-    "PRAGMA synchronous=FULL",
-    "PRAGMA temp_store=MEMORY",
-    "PRAGMA busy_timeout=10000",
-    "PRAGMA cache_size=-65536",
-    "PRAGMA wal_autocheckpoint=8000",
-)
+_PRAGMAS: Final = (*PRAGMAS, "PRAGMA wal_autocheckpoint=8000")
 
 
 class EmbeddedIndex:
@@ -281,12 +261,12 @@ def _translated() -> Iterator[None]:
 
 
 def _in_words(exc: sqlite3.Error) -> TextkeepError | None:
-    """What an error of SQLite means (sqlite.org/rescode.html); None where the house itself is at fault."""
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code in _OUTAGES:
+    """What an error of the index means to the house; None where the house itself is at fault."""
+    cause = cause_of(exc)
+    if cause == "outage":
         return Outage("the index does not answer", retry_after=RETRY_AFTER)
-    if code in _DAMAGE:
+    if cause == "damage":
         return Outage("the index is damaged", retry_after=RETRY_AFTER, remedy=_DAMAGED)
-    if code == sqlite3.SQLITE_ERROR and str(exc).startswith("no such table"):
+    if primary_code(exc) == sqlite3.SQLITE_ERROR and str(exc).startswith("no such table"):
         return NoIndex("a day has no index")
     return None
