@@ -347,7 +347,9 @@ def test_an_error_of_the_database_quotes_no_value(store: Store) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "postgresql://h/d",
+        "postgresql://h",
+        "postgresql+asyncpg://h/d",
+        "mysql://h/d",
         "sqlite:///",
         "sqlite:///:memory:",
         "sqlite:////f?mode=ro",

@@ -5,7 +5,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,7 @@ from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day, Shelf, State, expired
 from textkeep.archive.tags import Tagged, TaggedBatch
 from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_disposition_differs
-from textkeep.errors import Unsound
+from textkeep.errors import Outage, Unsound
 from textkeep.ledger import log, tree
 from textkeep.store.bulk import TextRow, insert_texts, texts_with_tags
 from textkeep.store.tables import batches, slices
@@ -29,6 +29,7 @@ ORGS_PER_SLICE: Final = 64
 OPEN_AGAIN: Final = "Start the archive again: shelves are opened 30 days ahead at every start and every hour."
 
 Place = tuple[Shelf, Handle, bytes]
+Known = dict[Place, list[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Accepting:
     sealer: Sealer
     papers: Papers
     now: datetime
+    entries: list[tuple[str, dict[str, object], str | None]] = field(default_factory=list)
+    """What the ledger will be told when everything else is written: kind, body, shelf."""
 
     def takes(self, shelf: str) -> bool:
         """Whether a shelf still takes texts."""
@@ -52,6 +55,10 @@ class Accepting:
         return not self.takes(shelf)
 
 
+class Overtaken(Outage):
+    """Another process has just stored one of these records: what each of them is must be decided anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class _New:
     """A record that will be stored, and as which version."""
@@ -61,9 +68,44 @@ class _New:
     flags: tuple[str, ...]
 
 
-def insert_batch(accepting: Accepting, batch: TaggedBatch) -> Receipt:
-    """Store one batch and give its receipt; nothing counts until the caller's transaction commits."""
-    items: list[Item] = []
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """The texts of one (batch, shelf), sealed, and its row."""
+
+    shelf: Shelf
+    rows: list[TextRow]
+    root: bytes
+    columns: dict[str, object]
+
+
+def insert_batches(accepting: Accepting, wanted: Sequence[TaggedBatch]) -> list[Receipt]:
+    """Store batches and give their receipts; nothing counts until the caller's transaction commits.
+
+    Raises Overtaken where another process stores one of the records at the same time; the caller undoes its
+    transaction, and may try again.
+    """
+    alive = [_alive(accepting, batch) for batch in wanted]
+    known = _known(accepting, [tagged for part, _ in alive for tagged in part])
+    made: list[_Slice] = []
+    receipts = [
+        _receipt(accepting, batch, part, refused, known, made)
+        for batch, (part, refused) in zip(wanted, alive, strict=True)
+    ]
+    by_shelf: dict[str, list[TextRow]] = defaultdict(list)
+    for each in made:
+        by_shelf[each.shelf] += each.rows
+    if not insert_texts(accepting.connection, by_shelf):
+        raise Overtaken("another process is storing the same records", retry_after=1)
+    if made:
+        accepting.connection.execute(insert(slices), [each.columns for each in made])
+    rows = [_stored(batch.batch.producer, receipt) for batch, receipt in zip(wanted, receipts, strict=True)]
+    accepting.connection.execute(insert(batches), rows)
+    log.append_all(accepting.connection, accepting.entries, accepting.now)
+    return receipts
+
+
+def _alive(accepting: Accepting, batch: TaggedBatch) -> tuple[list[Tagged], list[Incoming]]:
+    """What of a batch can be stored as texts, and what comes too late."""
     alive: list[Tagged] = []
     refused: list[Incoming] = list(batch.gone)
     for tagged in batch.tagged:
@@ -71,17 +113,28 @@ def insert_batch(accepting: Accepting, batch: TaggedBatch) -> Receipt:
             refused.append(tagged.record)
         else:
             alive.append(tagged)
-    new = list(_decide(accepting, alive, items))
-    roots = [_insert_slice(accepting, batch, shelf, part) for shelf, part in _slices(new)]
+    return alive, refused
+
+
+def _receipt(
+    accepting: Accepting,
+    batch: TaggedBatch,
+    alive: Sequence[Tagged],
+    refused: list[Incoming],
+    known: Known,
+    made: list[_Slice],
+) -> Receipt:
+    items: list[Item] = []
+    new = list(_decide(alive, known, items))
+    own = [_seal_slice(accepting, batch, shelf, part) for shelf, part in _slices(new)]
+    made += own
     items += [_item_of(each) for each in new]
     quarantined = [record for record in batch.others if record.verdict == "quarantine"]
     refused += [record for record in batch.others if record.verdict == "refuse"]
     items += _quarantine(accepting, batch, quarantined)
     items += _refuse(accepting, batch, refused)
-    root = tree.root([tree.leaf_hash(each) for each in roots]) if roots else None
-    receipt = receipt_of(batch.batch, root, items)
-    _insert_receipt(accepting, batch, receipt, root)
-    return receipt
+    root = tree.root([tree.leaf_hash(each.root) for each in own]) if own else None
+    return receipt_of(batch.batch, root, items)
 
 
 def _is_expired(record: Incoming, now: datetime) -> bool:
@@ -93,9 +146,8 @@ def _item_of(new: _New) -> Item:
     return Item(new.tagged.record.index, new.tagged.record.id, outcome, str(new.text_id), None, new.flags)
 
 
-def _decide(accepting: Accepting, alive: Sequence[Tagged], items: list[Item]) -> Iterator[_New]:
-    """Tell new texts and versions from duplicates; the latter become items at once."""
-    known = _known(accepting, alive)
+def _decide(alive: Sequence[Tagged], known: Known, items: list[Item]) -> Iterator[_New]:
+    """Tell new texts and versions from duplicates; the latter become items at once. `known` learns of the new ones."""
     for tagged in alive:
         place = (tagged.shelf, tagged.org, tagged.first.tag)
         earlier = known.setdefault(place, [])
@@ -116,12 +168,12 @@ def _decide(accepting: Accepting, alive: Sequence[Tagged], items: list[Item]) ->
         yield _New(tagged, text_id, (*record.flags, what))
 
 
-def _known(accepting: Accepting, alive: Sequence[Tagged]) -> dict[Place, list[bytes]]:
+def _known(accepting: Accepting, alive: Sequence[Tagged]) -> Known:
     """The exact bytes of the versions that are stored already, first to last, by place."""
     wanted: dict[Shelf, set[bytes]] = defaultdict(set)
     for tagged in alive:
         wanted[tagged.shelf].add(tagged.first.tag)
-    known: dict[Place, list[bytes]] = {}
+    known: Known = {}
     for shelf, tags in wanted.items():
         for row in texts_with_tags(accepting.connection, shelf, sorted(tags)):
             known.setdefault((shelf, Handle(row.org), row.tag), []).append(_raw_of(accepting, shelf, row))
@@ -147,7 +199,7 @@ def _slices(new: Iterable[_New]) -> Iterator[tuple[Shelf, list[_New]]]:
             yield shelf, [each for org in orgs[start : start + ORGS_PER_SLICE] for each in by_shelf[shelf][org]]
 
 
-def _insert_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Sequence[_New]) -> bytes:
+def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Sequence[_New]) -> _Slice:
     slice_id = int.from_bytes(os.urandom(8), "big") >> 1
     received_at = batch.batch.received_at
     rows = [
@@ -163,24 +215,11 @@ def _insert_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: 
         )
         for each in part
     ]
-    insert_texts(accepting.connection, shelf, rows)
-    root = tree.root_of_set([leaf(org, committed) for org, _, _, _, committed, _, _ in rows])
+    root = tree.root_of_set([leaf(row.org, row.commitment) for row in rows])
     orgs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for each in part:
-        orgs[each.tagged.org.hex()][each.text_id.version > 1] += 1
+    for row in rows:
+        orgs[row.org.hex()][row.version > 1] += 1
     accepted = sum(counts[0] for counts in orgs.values())
-    accepting.connection.execute(
-        insert(slices).values(
-            id=slice_id,
-            batch=batch.batch.id,
-            shelf=shelf,
-            accepted=accepted,
-            versions=len(part) - accepted,
-            root=root,
-            received_at=received_at,
-            indexed=False,
-        )
-    )
     body = {
         "batch": batch.batch.id,
         "slice": f"{slice_id:016x}",
@@ -189,8 +228,18 @@ def _insert_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: 
         "orgs": orgs,
         "root": root.hex(),
     }
-    log.append(accepting.connection, "slice", body, now=accepting.now, shelf=shelf)
-    return root
+    accepting.entries.append(("slice", body, shelf))
+    columns = {
+        "id": slice_id,
+        "batch": batch.batch.id,
+        "shelf": shelf,
+        "accepted": accepted,
+        "versions": len(part) - accepted,
+        "root": root,
+        "received_at": received_at,
+        "indexed": False,
+    }
+    return _Slice(shelf, rows, root, columns)
 
 
 def leaf(org: bytes, commitment: bytes) -> bytes:
@@ -207,7 +256,14 @@ def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Inco
         leaves = []
         for record in part:
             org = record.org or HOUSE
-            envelope = {"reason": record.reason, "field": record.field, "index": record.index, "batch": batch.batch.id}
+            envelope: dict[str, object] = {
+                "reason": record.reason,
+                "field": record.field,
+                "index": record.index,
+                "batch": batch.batch.id,
+            }
+            if record.origin is not None:
+                envelope["origin"] = dict(record.origin)
             plain = json.dumps(envelope).encode() + b"\n" + record.raw
             paper = accepting.papers.add(
                 accepting.connection, shelf, "quarantine", org, plain, now=batch.batch.received_at
@@ -219,7 +275,7 @@ def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Inco
             "count": len(part),
             "root": tree.root_of_set(leaves).hex(),
         }
-        log.append(accepting.connection, "quarantine", body, now=accepting.now, shelf=shelf)
+        accepting.entries.append(("quarantine", body, shelf))
     return (Item(record.index, record.id, "quarantined", None, record.reason) for record in records)
 
 
@@ -251,7 +307,7 @@ def _refuse(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming
             "count": count,
             "reasons": {"expired": count},
         }
-        log.append(accepting.connection, "refusals", body, now=accepting.now, shelf=shelf)
+        accepting.entries.append(("refusals", body, shelf))
     return [Item(record.index, record.id, "refused", None, record.reason or "expired") for record in records]
 
 
@@ -259,19 +315,18 @@ def _reasons(records: Iterable[Incoming]) -> dict[str, int]:
     return dict(Counter(record.reason or "unreadable" for record in records))
 
 
-def _insert_receipt(accepting: Accepting, batch: TaggedBatch, receipt: Receipt, root: bytes | None) -> None:
-    accepting.connection.execute(
-        insert(batches).values(
-            id=receipt.batch_id,
-            shelf=Day.of(receipt.received_at).shelf,
-            received_at=receipt.received_at,
-            producer=batch.batch.producer,
-            read=receipt.read,
-            accepted=receipt.accepted,
-            versions=receipt.versions,
-            duplicates=receipt.duplicates,
-            quarantined=receipt.quarantined,
-            refused=receipt.refused,
-            root=root,
-        )
-    )
+def _stored(producer: bytes, receipt: Receipt) -> dict[str, object]:
+    """What is kept of a receipt once its ids have left."""
+    return {
+        "id": receipt.batch_id,
+        "shelf": Day.of(receipt.received_at).shelf,
+        "received_at": receipt.received_at,
+        "producer": producer,
+        "read": receipt.read,
+        "accepted": receipt.accepted,
+        "versions": receipt.versions,
+        "duplicates": receipt.duplicates,
+        "quarantined": receipt.quarantined,
+        "refused": receipt.refused,
+        "root": None if receipt.root is None else bytes.fromhex(receipt.root),
+    }

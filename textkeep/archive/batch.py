@@ -1,6 +1,6 @@
 """What goes into the vault and what comes back: a batch of decided records, and its receipt. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
@@ -16,7 +16,8 @@ class Incoming:
     """One record, as ingest decided it; `raw` is exactly what came.
 
     `id`, `sent_at`, `org` and `source` are there where they could be read; for verdict `accept` all of them are.
-    `field` is the JSON path of the member that was amiss.
+    `field` is the JSON path of the member that was amiss; `origin` says where in a topic the record lay, if it
+    came from one.
     """
 
     raw: bytes
@@ -29,6 +30,7 @@ class Incoming:
     reason: str | None
     field: str | None = None
     flags: tuple[str, ...] = ()
+    origin: Mapping[str, str | int] | None = None
 
     def __repr__(self) -> str:
         return f"Incoming({self.index}, {self.verdict})"

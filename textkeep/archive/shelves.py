@@ -1,11 +1,11 @@
 """The shelves there are: their rows, their states, their locks, and the secrets they need before the first text."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from textkeep.archive.keyring import Keyring, shelf_secret
 from textkeep.archive.shelf import STATES, Day, Shelf, State, open_days
@@ -19,11 +19,16 @@ UNSHREDDED: Final[frozenset[State]] = frozenset(STATES[: STATES.index("shredded"
 LOOKUP: Final = 500
 """How many names one statement asks for."""
 
+OPENED_TOGETHER: Final = 30
+"""Shelves opened in one transaction: a server keeps each new table and index locked until it ends."""
+
 _STATES: Final = (
     select(shelves.c.name, shelves.c.state)
     .where(shelves.c.name.in_(bindparam("wanted", expanding=True)))
     .order_by(shelves.c.name)
 )
+_SHARED: Final = _STATES.with_for_update(read=True)
+_EXCLUSIVELY: Final = _STATES.with_for_update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +85,23 @@ class Shelves:
         if not days:
             return 0
         self._keyring.make(shelf_secret(day.shelf) for day in days)
-        with self._store.transaction() as connection:
-            there = {row.name for row in self.list(connection)}  # another thread may have been quicker
-            days = [day for day in days if day.shelf not in there]
-            for day in days:
-                self._open(connection, day, now)
-        return len(days)
+        return sum(
+            self._open_together(days[start : start + OPENED_TOGETHER], now)
+            for start in range(0, len(days), OPENED_TOGETHER)
+        )
 
-    def _open(self, connection: Connection, day: Day, now: datetime) -> None:
-        create_shelf_tables(connection, day.shelf)
+    def _open_together(self, days: Sequence[Day], now: datetime) -> int:
+        with self._store.transaction() as connection:
+            for day in days:
+                create_shelf_tables(connection, day.shelf)
+            # Looked at under the lock that making tables takes: another thread or process may have been quicker.
+            there = self.states(connection, {day.shelf for day in days})
+            new = [day for day in days if day.shelf not in there]
+            for day in new:
+                self._insert(connection, day, now)
+        return len(new)
+
+    def _insert(self, connection: Connection, day: Day, now: datetime) -> None:
         connection.execute(
             insert(shelves).values(
                 name=day.shelf,
@@ -104,25 +117,30 @@ class Shelves:
         found = connection.execute(select(shelves).order_by(shelves.c.name))
         return [_row(row) for row in found]
 
-    def lock(self, connection: Connection, names: Collection[str]) -> dict[str, State]:
+    def lock(self, connection: Connection, names: Collection[str], *, exclusive: bool = False) -> dict[str, State]:
         """The states of shelves, which stay as they are until the caller's transaction ends. Always in date order.
 
-        On SQLite the one writing transaction is that lock, shared and exclusive alike.
+        Many may hold a shelf at once, unless one holds it exclusively. On SQLite the one writing transaction is that
+        lock, shared and exclusive alike.
         """
-        return self.states(connection, names)
+        return _states(connection, names, _EXCLUSIVELY if exclusive else _SHARED)
 
     def states(self, connection: Connection, names: Collection[str]) -> dict[str, State]:
         """The states of those of the shelves that exist; nothing is locked."""
-        wanted = sorted(names)
-        found: dict[str, State] = {}
-        for start in range(0, len(wanted), LOOKUP):
-            rows = connection.execute(_STATES, {"wanted": wanted[start : start + LOOKUP]})
-            found.update({row.name: cast(State, row.state) for row in rows})
-        return found
+        return _states(connection, names, _STATES)
 
     def set_state(self, connection: Connection, name: str, state: State) -> None:
         """Move a shelf on. The caller holds its exclusive lock."""
         connection.execute(update(shelves).where(shelves.c.name == name).values(state=state))
+
+
+def _states(connection: Connection, names: Collection[str], statement: Select[Any]) -> dict[str, State]:
+    wanted = sorted(names)
+    found: dict[str, State] = {}
+    for start in range(0, len(wanted), LOOKUP):
+        rows = connection.execute(statement, {"wanted": wanted[start : start + LOOKUP]})
+        found.update({row.name: cast(State, row.state) for row in rows})
+    return found
 
 
 def _row(row: Row[Any]) -> ShelfRow:

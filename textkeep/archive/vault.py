@@ -4,27 +4,36 @@ Nothing here knows the index: what is not yet findable is told by `unindexed`, a
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, literal, select, tuple_, update
 
-from textkeep.archive.accepting import Accepting, insert_batch
+from textkeep.archive.accepting import Accepting, Overtaken, insert_batches
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.papers import Papers
 from textkeep.archive.rows import Opened, open_row, with_derived_flags
 from textkeep.archive.sealing import Sealer
-from textkeep.archive.shelf import Day, expired
+from textkeep.archive.shelf import Day, Shelf, expired
 from textkeep.archive.shelves import UNSHREDDED, Shelves
-from textkeep.archive.tags import Tags
+from textkeep.archive.tags import TaggedBatch, Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
 from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store
-from textkeep.store.tables import batches, shelves, slices
+from textkeep.store.tables import Instant, batches, shelves, slices
+
+ATTEMPTS: Final = 5
+"""How often batches are decided anew because another process has stored the same records in the meantime."""
+
+CLAIMED_TOGETHER: Final = 32
+"""Slices that one statement claims: those it claims beyond what is needed are kept from other followers for a step."""
+
+Beside = Callable[[Connection], None]
 
 _OLDEST_UNINDEXED: Final = (
     select(slices.c.received_at)
@@ -32,6 +41,15 @@ _OLDEST_UNINDEXED: Final = (
     .where(slices.c.indexed.is_(False), shelves.c.state == "open")
     .order_by(slices.c.received_at)
     .limit(1)
+)
+
+_IN_ORDER: Final = tuple_(slices.c.received_at, slices.c.id)
+_UNINDEXED: Final = (
+    select(slices)
+    .join(shelves, shelves.c.name == slices.c.shelf)
+    .where(slices.c.indexed.is_(False), shelves.c.state == "open")
+    .order_by(slices.c.received_at, slices.c.id)
+    .with_for_update(of=slices, skip_locked=True)
 )
 
 
@@ -74,19 +92,27 @@ class Vault:
         self._papers = papers
         self._clock = clock
 
-    def accept(self, wanted: Sequence[Batch]) -> list[Receipt]:
+    def accept(self, wanted: Sequence[Batch], beside: Beside | None = None) -> list[Receipt]:
         """Take batches, in ONE transaction: when it returns, all that the receipts call accepted is on disk.
 
         Whether a text is expired and whether its shelf still takes texts is decided here again, under the shelf's
-        lock. Raises Outage where the database does not take it; then nothing of any batch is stored.
+        lock. `beside` writes first, in the same transaction (where the next batches begin, say); it may be called
+        again. Raises Outage where the database does not take it; then nothing of any batch is stored.
         """
         tagged = [self._tags.of_batch(batch) for batch in wanted]
         names = {name for batch in tagged for name in batch.shelves}
+        for _ in range(ATTEMPTS - 1):
+            with suppress(Overtaken):
+                return self._accept(tagged, names, beside)
+        return self._accept(tagged, names, beside)
+
+    def _accept(self, tagged: Sequence[TaggedBatch], names: set[Shelf], beside: Beside | None) -> list[Receipt]:
         with self._store.transaction() as connection:
+            if beside is not None:
+                beside(connection)
             now = self._clock()
             states = self._shelves.lock(connection, names | {Day.of(now).shelf})
-            accepting = Accepting(connection, states, self._sealer, self._papers, now)
-            return [insert_batch(accepting, batch) for batch in tagged]
+            return insert_batches(Accepting(connection, states, self._sealer, self._papers, now), tagged)
 
     def batch(self, batch_id: str) -> StoredBatch | None:
         """Counts and root of a batch, or None where there is none (any more)."""
@@ -123,23 +149,28 @@ class Vault:
         return list(self._of_tags(connection, shelf, org, [tag]))
 
     def unindexed(self, connection: Connection, limit_texts: int) -> list[SliceRow]:
-        """Claim slices of open shelves that no index holds yet, oldest first: one at least, `limit_texts` at most."""
-        wanted = (
-            select(slices)
-            .join(shelves, shelves.c.name == slices.c.shelf)
-            .where(slices.c.indexed.is_(False), shelves.c.state == "open")
-            .order_by(slices.c.received_at)
-            .limit(limit_texts)
-        )
+        """Claim slices of open shelves that no index holds yet, oldest first: one at least, `limit_texts` at most.
+
+        They are the caller's until its transaction ends; other followers pass them over (PostgreSQL; on SQLite there is
+        one transaction). The caller locks their shelves next, which may have closed in the meantime.
+        """
         claimed: list[SliceRow] = []
         total = 0
-        for row in connection.execute(wanted):
-            count = row.accepted + row.versions
-            if claimed and total + count > limit_texts:
-                break
-            total += count
-            claimed.append(SliceRow(row.id, row.shelf, count, row.received_at))
-        return claimed
+        last: SliceRow | None = None
+        while True:
+            wanted = _UNINDEXED.limit(CLAIMED_TOGETHER)
+            if last is not None:
+                behind = tuple_(literal(last.received_at, Instant), literal(last.id))
+                wanted = wanted.where(behind < _IN_ORDER)
+            rows = connection.execute(wanted).all()
+            for row in rows:
+                last = SliceRow(row.id, row.shelf, row.accepted + row.versions, row.received_at)
+                if claimed and total + last.texts > limit_texts:
+                    return claimed
+                total += last.texts
+                claimed.append(last)
+            if len(rows) < CLAIMED_TOGETHER:
+                return claimed
 
     def indexed(self, connection: Connection) -> dict[str, list[SliceRow]]:
         """By open shelf, the slices that an index should hold."""

@@ -5,13 +5,13 @@ An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from textkeep.store.tables import ledger_pending
 
@@ -56,6 +56,22 @@ def append(
     Raises ValueError for an unknown kind, for a body that would replace kind, time or shelf, and for an entry over
     4 KiB: all are faults of the house, not of a caller.
     """
+    made = connection.execute(_INSERT, _row(kind, body, now, shelf))
+    key = made.inserted_primary_key
+    if key is None:
+        raise RuntimeError("the database gave no sequence number")
+    return int(key[0])
+
+
+def append_all(
+    connection: Connection, wanted: Sequence[tuple[str, Mapping[str, Any], str | None]], now: datetime
+) -> None:
+    """Write many entries, each of a kind, a body and a shelf, in their order. Raises like `append`."""
+    if wanted:
+        connection.execute(_INSERT, [_row(kind, body, now, shelf) for kind, body, shelf in wanted])
+
+
+def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -> dict[str, Any]:
     if kind not in KINDS:
         raise ValueError(f"no entry is of kind {kind}")
     if _OWN & body.keys():
@@ -64,12 +80,7 @@ def append(
     written = rfc8785.dumps(entry)
     if len(written) > ENTRY_BYTES:
         raise ValueError(f"an entry of kind {kind} is over {ENTRY_BYTES} bytes")
-    row = {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now}
-    made = connection.execute(_INSERT, row)
-    key = made.inserted_primary_key
-    if key is None:
-        raise RuntimeError("the database gave no sequence number")
-    return int(key[0])
+    return {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now}
 
 
 def entries(
@@ -81,6 +92,21 @@ def entries(
         wanted = wanted.where(ledger_pending.c.shelf == shelf)
     if kinds:
         wanted = wanted.where(ledger_pending.c.kind.in_(kinds))
-    return [
-        Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at) for row in connection.execute(wanted)
-    ]
+    return [_entry(row) for row in connection.execute(wanted)]
+
+
+def entry_at(connection: Connection, seq: int) -> Entry | None:
+    """The entry with that place in the order, or None."""
+    row = connection.execute(select(ledger_pending).where(ledger_pending.c.seq == seq)).one_or_none()
+    return None if row is None else _entry(row)
+
+
+def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
+    """The entry of these kinds that was committed last, or None."""
+    wanted = select(ledger_pending).where(ledger_pending.c.kind.in_(kinds))
+    row = connection.execute(wanted.order_by(ledger_pending.c.seq.desc()).limit(1)).one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Row[Any]) -> Entry:
+    return Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at)

@@ -4,17 +4,26 @@ Building them as expressions costs more than running them: 10 microseconds a tex
 asked for, 1 to 3 milliseconds for each shelf's tables the first time, 0.2 for each answer's result object where a page
 of a search reads 20 shelves (cProfile, 50,000 texts over 398 days). The tables stay those of `tables.py`, the
 connection and its transaction are the caller's.
+
+On PostgreSQL many rows are copied into the connection's staging table first, and inserted from there in the order of
+their key: transactions that insert the same texts at the same time wait for each other, and never in a circle.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from sqlalchemy import Connection
 
+from textkeep.store.postgres import INCOMING
 from textkeep.store.tables import papers_name, papers_of, texts_name
 
 ASKED_AT_ONCE: Final = 512
 """Tags or slices that one statement asks for; fewer are filled up to a power of two, so that few statements exist."""
+
+
+STAGED_FROM: Final = 100
+"""Rows of one shelf from which on they are copied into the staging table; fewer are one INSERT of their own."""
 
 
 class TextRow(NamedTuple):
@@ -33,12 +42,54 @@ PaperValues = tuple[bytes, str, bytes, int | None, bytes, int, int, bytes]
 """id, kind, org, slice, commitment, size, made at (ticks), sealed."""
 
 _TEXTS: Final = TextRow._fields
+_COLUMNS: Final = ", ".join(_TEXTS)
 _PAPERS: Final = [column.name for column in papers_of("any").columns]
 
 
-def insert_texts(connection: Connection, shelf: str, rows: Sequence[TextRow]) -> None:
-    """Add rows to a shelf's table. Raises IntegrityError for an (org, tag, version) that is there."""
-    connection.exec_driver_sql(_insert(connection, texts_name(shelf), _TEXTS), list(rows))
+def insert_texts(connection: Connection, by_shelf: Mapping[str, Sequence[TextRow]]) -> bool:
+    """Add rows to the tables of their shelves, oldest shelf first.
+
+    False where another process has inserted one of them since it was looked for (PostgreSQL): then the caller undoes
+    its transaction. Raises IntegrityError for an (org, tag, version) that was there (SQLite: there is one writer).
+    """
+    if not _is_postgres(connection):
+        for shelf in sorted(by_shelf):
+            connection.exec_driver_sql(_insert(connection, texts_name(shelf), _TEXTS), list(by_shelf[shelf]))
+        return True
+    staged = {shelf: rows for shelf, rows in by_shelf.items() if len(rows) >= STAGED_FROM}
+    cursor = _driver(connection).cursor()
+    try:
+        if staged:
+            _copy(cursor, staged)
+        return all(
+            _insert_staged(cursor, shelf) == len(rows) if shelf in staged else _insert_few(cursor, shelf, rows)
+            for shelf, rows in sorted(by_shelf.items())
+        )
+    finally:
+        cursor.close()
+
+
+def _copy(cursor: psycopg.Cursor[Any], by_shelf: Mapping[str, Sequence[TextRow]]) -> None:
+    with cursor.copy(f"COPY {INCOMING} (shelf, {_COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(("text", "bytea", "bytea", "int4", "int8", "bytea", "int4", "bytea"))
+        for shelf, rows in by_shelf.items():
+            for row in rows:
+                copy.write_row((shelf, *row))
+
+
+def _insert_staged(cursor: psycopg.Cursor[Any], shelf: str) -> int:
+    statement = (
+        f"INSERT INTO {texts_name(shelf)} ({_COLUMNS}) SELECT {_COLUMNS} FROM {INCOMING} WHERE shelf = %s"  # noqa: S608
+        " ORDER BY tag, version, org ON CONFLICT DO NOTHING"
+    )
+    return cursor.execute(statement, (shelf,)).rowcount
+
+
+def _insert_few(cursor: psycopg.Cursor[Any], shelf: str, rows: Sequence[TextRow]) -> bool:
+    ordered = sorted(rows, key=lambda row: (row.tag, row.version, row.org))
+    marks = ", ".join(["(%b, %b, %s, %s, %b, %s, %b)"] * len(ordered))
+    statement = f"INSERT INTO {texts_name(shelf)} ({_COLUMNS}) VALUES {marks} ON CONFLICT DO NOTHING"  # noqa: S608
+    return cursor.execute(statement, [value for row in ordered for value in row]).rowcount == len(ordered)
 
 
 def insert_paper(connection: Connection, shelf: str, row: PaperValues) -> None:
@@ -59,13 +110,20 @@ def texts_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -
 def _texts_where(
     connection: Connection, shelf: str, column: str, values: Sequence[bytes | int], order: str
 ) -> list[TextRow]:
-    mark, columns = _mark(connection), ", ".join(_TEXTS)
+    if _is_postgres(connection):
+        kind = "bytea" if column == "tag" else "int8"
+        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%s::{kind}[]){order}"  # noqa: S608
+        cursor = _driver(connection).cursor(binary=True)
+        try:
+            return list(map(TextRow._make, cursor.execute(statement, (list(values),)).fetchall()))
+        finally:
+            cursor.close()
     found: list[TextRow] = []
     for start in range(0, len(values), ASKED_AT_ONCE):
         asked = list(values[start : start + ASKED_AT_ONCE])
         asked += [asked[-1]] * ((1 << (len(asked) - 1).bit_length()) - len(asked))
-        marks = ", ".join([mark] * len(asked))
-        statement = f"SELECT {columns} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}"  # noqa: S608
+        marks = ", ".join("?" * len(asked))
+        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}"  # noqa: S608
         found += map(TextRow._make, _asked(connection, statement, asked))
     return found
 
@@ -82,6 +140,17 @@ def _asked(connection: Connection, statement: str, values: Sequence[bytes | int]
 def _insert(connection: Connection, table: str, columns: Sequence[str]) -> str:
     marks = ", ".join([_mark(connection)] * len(columns))
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    found = connection.connection.driver_connection
+    if not isinstance(found, psycopg.Connection):
+        raise TypeError("not a connection to PostgreSQL")
+    return found
+
+
+def _is_postgres(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
 
 
 def _mark(connection: Connection) -> str:

@@ -3,21 +3,27 @@
 SQLite is opened with `synchronous=FULL` in WAL mode: what a transaction committed is on disk when it returns. There is
 one writing connection, because several hit the WAL-reset bug before SQLite 3.51.3, and because two writers would only
 wait for each other. Readers have connections of their own and see a snapshot.
+
+On PostgreSQL many transactions are open at once, in this process and in others (READ COMMITTED); what must not happen
+at once is kept apart by row locks. Readers see a snapshot (REPEATABLE READ, READ ONLY).
 """
 
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from typing import Final, Literal
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as NoneFree
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from textkeep.errors import Outage, TextkeepError, Unsound
-from textkeep.store.sqlite import PRAGMAS, WAIT_MS, cause_of
+from textkeep.store import postgres, sqlite
+from textkeep.store.sqlite import PRAGMAS, WAIT_MS
 
 READERS: Final = 16
 """How many reading connections there may be at once."""
@@ -27,6 +33,9 @@ STATEMENTS: Final = 8192
 
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the database does not answer."""
+
+AGAIN_AFTER: Final = 1
+"""Seconds after which a caller may try again when somebody else was in the way."""
 
 SETTLE_MS: Final = 500
 """How long `settle` waits for a reader in the way, in milliseconds; nobody writes in the meantime."""
@@ -40,7 +49,10 @@ class Store:
     def __init__(self, writer: Engine, reader: Engine) -> None:
         self._writer = writer
         self._reader = reader
-        self._lock = threading.Lock()
+        self.dialect: Literal["sqlite", "postgresql"] = (
+            "postgresql" if writer.dialect.name == "postgresql" else "sqlite"
+        )
+        self._one_writer: AbstractContextManager[object] = nullcontext() if self.shared else threading.Lock()
         self._busy = threading.local()
 
     @classmethod
@@ -49,28 +61,45 @@ class Store:
         if url == "sqlite://":
             engine = _sqlite(url, memory=True)
             return cls(engine, engine)
-        if _is_file(url):
+        named = _parsed(url)
+        if named is not None and _is_file(named):
             return cls(_sqlite(url, pool=1), _sqlite(url, pool=READERS, reading=True))
+        if named is not None and named.drivername == "postgresql" and named.database:
+            engine = postgres.engine(named, **_quiet())
+            return cls(engine, engine.execution_options(**postgres.SNAPSHOT))
         raise Unsound(
-            "this version stores on SQLite only",
+            "the database's address names no engine that this version has",
             field="TEXTKEEP_DATABASE_URL",
-            remedy="Leave TEXTKEEP_DATABASE_URL out, or name a file: sqlite:////path/textkeep.db",
+            remedy="Leave it out, or name a file (sqlite:////path/textkeep.db) or a server"
+            " (postgresql://user@host/database).",
         )
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may write to it at the same time."""
+        return self.dialect == "postgresql"
+
+    def clock(self) -> datetime | None:
+        """What the database's own clock says; None where it has none but the host's."""
+        if not self.shared:
+            return None
+        with self.reading() as connection:
+            return postgres.now(connection)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """The only way to write: committed and on disk when it returns, undone when it raises.
 
-        One at a time; other threads wait. Raises Outage where the database does not take it, and RuntimeError where
-        the thread is inside another transaction or reading already.
+        On SQLite one at a time; other threads wait. Raises Outage where the database does not take it, and
+        RuntimeError where the thread is inside another transaction or reading already.
         """
-        with self._alone(), self._lock, _translated(), self._writer.begin() as connection:
+        with self._alone(), self._one_writer, _translated(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A snapshot to read from; writes are refused. Raises like `transaction`."""
-        if self._reader is self._writer:
+        if self._reader is self._writer:  # in memory there is one connection
             with self.transaction() as connection:
                 connection.exec_driver_sql("PRAGMA query_only=ON")
                 try:
@@ -85,8 +114,11 @@ class Store:
         """Write everything committed into the main file and empty the write-ahead log; True where it is empty now.
 
         The log keeps pages of dropped tables until then. A reader in the way only postpones it to the next call.
+        PostgreSQL recycles its log by itself, and copies of it hold nothing that opens; there is nothing to do.
         """
-        with self._alone(), self._lock, _translated(), self._writer.connect() as connection:
+        if self.shared:
+            return True
+        with self._alone(), self._one_writer, _translated(), self._writer.connect() as connection:
             raw = connection.connection.driver_connection
             if not isinstance(raw, sqlite3.Connection):
                 return True
@@ -117,9 +149,10 @@ class Store:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as exc:
+    except (DBAPIError, sqlite3.Error, psycopg.Error) as exc:
         problem = _problem(exc.orig if isinstance(exc, DBAPIError) else exc)
         if problem is None:
+            _hush(exc)
             raise
         raise problem from exc
     except NoneFree as exc:
@@ -128,9 +161,11 @@ def _translated() -> Iterator[None]:
 
 def _problem(exc: BaseException | None) -> TextkeepError | None:
     """What an error of the database means to the house; None where the house itself is at fault."""
-    cause = cause_of(exc)
+    cause = postgres.cause_of(exc) if isinstance(exc, psycopg.Error) else sqlite.cause_of(exc)
     if cause == "outage":
         return Outage("the database does not answer", retry_after=RETRY_AFTER)
+    if cause == "again":
+        return Outage("the database was busy with something that was in the way", retry_after=AGAIN_AFTER)
     if cause == "damage":
         return Unsound(
             "the database is damaged, or is none",
@@ -140,12 +175,24 @@ def _problem(exc: BaseException | None) -> TextkeepError | None:
     return None
 
 
-def _is_file(url: str) -> bool:
-    """Whether a URL names a file; what SQLite would take for a memory of each connection's own does not."""
+def _hush(exc: Exception) -> None:
+    """Take the values that PostgreSQL quotes ("Key (name)=(...)") out of what an error says."""
+    driver = exc.orig if isinstance(exc, DBAPIError) else exc
+    if isinstance(driver, psycopg.Error):
+        driver.args = (f"{type(driver).__name__} ({driver.sqlstate})",)
+        if exc is not driver:
+            exc.args = driver.args
+
+
+def _parsed(url: str) -> URL | None:
     try:
-        named = make_url(url)
+        return make_url(url)
     except ArgumentError:
-        return False
+        return None
+
+
+def _is_file(named: URL) -> bool:
+    """Whether a URL names a file; what SQLite would take for a memory of each connection's own does not."""
     return named.drivername == "sqlite" and not named.query and named.database not in (None, "", ":memory:")
 
 

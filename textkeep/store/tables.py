@@ -22,7 +22,9 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
     inspect,
+    select,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
@@ -113,7 +115,7 @@ slices = Table(
 ledger_pending = Table(
     "ledger_pending",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False),
     Column("shelf", Text, index=True),
     Column("entry", Text, nullable=False),
@@ -189,6 +191,70 @@ runs = Table(
 )
 """Each purge run, whatever it found, so that a day without one can be told."""
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Instant, nullable=False),
+)
+"""Who does what only one process may do at a time, and until when unless it is renewed."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+)
+"""The processes of this archive, and the generation of the keyring that each has confirmed."""
+
+offsets = Table(
+    "offsets",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+)
+"""For each partition the offset of the first record that is not archived yet."""
+
+surveys = Table(
+    "surveys",
+    metadata,
+    Column("slice", BigInteger, primary_key=True, autoincrement=False),
+    Column("shelf", Text, nullable=False, index=True),
+    Column("found", Integer, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("orgs", Text, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+"""What was found of a slice when its rows were read ahead of its shelf's purge; `orgs` is JSON, counts by handle."""
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("document", LargeBinary, nullable=False),
+)
+"""The canonical bytes of each report, for processes that do not see the keeper's folder."""
+
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("shelf", Text, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("expected", BigInteger, nullable=False),
+    Column("found", BigInteger, nullable=False),
+    Column("missing", BigInteger, nullable=False),
+    Column("strays", BigInteger, nullable=False),
+    Column("altered", BigInteger, nullable=False),
+    Column("rebuilt_at", Instant),
+)
+"""How much of each open shelf the index was last seen to hold."""
+
 
 @lru_cache(maxsize=2048)
 def texts_of(shelf: str) -> Table:
@@ -255,13 +321,19 @@ def _creation(dialect: Dialect) -> tuple[str, ...]:
 
 
 def create_shelf_tables(connection: Connection, shelf: str) -> None:
-    """Make a shelf's tables where they are not there yet."""
+    """Make a shelf's tables where they are not there yet; on PostgreSQL by a function of their owner's."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.textkeep_open_shelf(shelf)))
+        return
     for statement in _creation(connection.dialect):
         connection.exec_driver_sql(statement.replace(_SAMPLE, _suffix(shelf)))
 
 
 def drop_shelf_tables(connection: Connection, shelf: str) -> None:
-    """Drop a shelf's tables where they are there."""
+    """Drop a shelf's tables where they are there; on PostgreSQL by a function, which refuses for an open shelf."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.textkeep_drop_shelf(shelf)))
+        return
     for table in (texts_of(shelf), papers_of(shelf)):
         connection.execute(DropTable(table, if_exists=True))
 
