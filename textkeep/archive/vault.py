@@ -4,7 +4,7 @@ Nothing here knows the index: what is not yet findable is told by `unindexed`, a
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +24,7 @@ from textkeep.archive.tags import TaggedBatch, Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
 from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
-from textkeep.store.engine import Store
+from textkeep.store.engine import Store, Vanished
 from textkeep.store.tables import Instant, batches, shelves, slices
 
 ATTEMPTS: Final = 5
@@ -131,6 +131,12 @@ class Vault:
         asked: dict[tuple[str, Handle], set[TextId]] = defaultdict(set)
         for org, text_id in wanted:
             asked[Day(text_id.day).shelf, org].add(text_id)
+        try:
+            return self._read(asked)
+        except Vanished:  # a snapshot still holds the rows of a shelf whose table has been dropped since
+            return self._read(asked)
+
+    def _read(self, asked: Mapping[tuple[str, Handle], set[TextId]]) -> dict[TextId, Opened]:
         found: dict[TextId, Opened] = {}
         now = self._clock()
         with self._store.reading() as connection:

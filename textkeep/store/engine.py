@@ -43,6 +43,10 @@ SETTLE_MS: Final = 500
 _PRAGMAS: Final = (*PRAGMAS, "PRAGMA foreign_keys=ON")
 
 
+class Vanished(Outage):
+    """A shelf's table was dropped while it was being read; asked again, the shelf is told to be purged."""
+
+
 class Store:
     """The database: everything Textkeep keeps but the keyring and the index."""
 
@@ -166,6 +170,8 @@ def _problem(exc: BaseException | None) -> TextkeepError | None:
         return Outage("the database does not answer", retry_after=RETRY_AFTER)
     if cause == "again":
         return Outage("the database was busy with something that was in the way", retry_after=AGAIN_AFTER)
+    if cause == "gone":
+        return Vanished("a day was purged in this very moment", retry_after=AGAIN_AFTER)
     if cause == "damage":
         return Unsound(
             "the database is damaged, or is none",

@@ -25,6 +25,9 @@ ANSWER_SECONDS: Final = 45
 STATEMENT_MS: Final = 40_000
 """How long the server works on one statement, in milliseconds: less, so that it says so itself where it can."""
 
+UNHEARD_MS: Final = 45_000
+"""How long what was sent may remain without TCP's acknowledgement, in milliseconds."""
+
 LOCK_MS: Final = 10_000
 """How long a statement waits for a lock, in milliseconds."""
 
@@ -52,7 +55,7 @@ _STAGING: Final = (
 SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """How readers begin."""
 
-Cause = Literal["outage", "again", "damage", "fault"]
+Cause = Literal["outage", "again", "gone", "damage", "fault"]
 
 _OUTAGES: Final = frozenset({"08", "53", "57", "58"})
 """Classes of SQLSTATE (PostgreSQL, appendix A): connection, resources, operator, system."""
@@ -64,7 +67,7 @@ _STATES: Final[dict[str, Cause]] = {
     "25006": "outage",  # read_only_sql_transaction: a standby
     "25P03": "outage",  # idle_in_transaction_session_timeout
     "25P04": "outage",  # transaction_timeout
-    "42P01": "again",  # undefined_table: a shelf was purged between two statements
+    "42P01": "gone",  # undefined_table: a shelf was purged between two statements
     "XX001": "damage",  # data_corrupted
     "XX002": "damage",  # index_corrupted
 }
@@ -73,8 +76,8 @@ _STATES: Final[dict[str, Cause]] = {
 def cause_of(exc: BaseException | None) -> Cause:
     """What an error of PostgreSQL means, by its SQLSTATE.
 
-    `outage`: wait. `again`: somebody else was in the way for a moment. `damage`: the database says that its files are
-    not what they were. `fault`: the house itself is wrong.
+    `outage`: wait. `again`: somebody else was in the way for a moment. `gone`: a shelf's table is. `damage`: the
+    database says that its files are not what they were. `fault`: the house itself is wrong.
     """
     state = getattr(exc, "sqlstate", None)
     if state is None:
@@ -119,7 +122,7 @@ def engine(url: URL, **options: Any) -> Engine:
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
-            tcp_user_timeout=ANSWER_SECONDS * 1000,
+            tcp_user_timeout=UNHEARD_MS,
             prepare_threshold=None,
         )
 
