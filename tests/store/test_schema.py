@@ -28,7 +28,9 @@ def tables(store: Store) -> set[str]:
 def test_the_migrated_tables_are_those_of_the_code(store: Store) -> None:
     with store.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
+        differing = compare_metadata(context, metadata)
+    # Who may use the service's functions is PostgreSQL's own matter, and no table of the house.
+    assert [each for each in differing if each[0] != "remove_table" or each[1].name != "grantees"] == []
 
 
 def test_the_migrated_keys_are_those_of_the_code(store: Store) -> None:
@@ -39,6 +41,7 @@ def test_the_migrated_keys_are_those_of_the_code(store: Store) -> None:
             assert keys == [column.name for column in table.primary_key], table.name
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_sequence_numbers_of_the_ledger_are_never_given_twice(store: Store) -> None:
     with store.reading() as connection:
         made = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'ledger_pending'")).scalar_one()
@@ -53,11 +56,9 @@ def test_a_new_store_has_no_version_until_it_is_migrated(empty: Store) -> None:
 
 
 def test_migrating_again_does_nothing(store: Store) -> None:
-    with store.reading() as connection:
-        before = connection.execute(text("SELECT name, sql FROM sqlite_master")).all()
+    before = (schema.version(store), tables(store))
     assert schema.migrate(store) is False
-    with store.reading() as connection:
-        assert connection.execute(text("SELECT name, sql FROM sqlite_master")).all() == before
+    assert (schema.version(store), tables(store)) == before
 
 
 def test_tables_of_a_newer_textkeep_are_refused_and_left_alone(store: Store) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from textkeep.errors import Outage, Unsound
 from textkeep.store.engine import Store
@@ -137,6 +137,7 @@ def test_one_inside_another_is_refused_and_breaks_nothing(store: Store, outer: s
     assert stored(store) == {"one": "there"}
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_transactions_of_many_threads_come_one_after_another(store: Store) -> None:
     with store.transaction() as connection:
         put(connection, "count", "0")
@@ -227,6 +228,7 @@ def test_settling_a_store_in_memory_does_nothing(store: Store) -> None:
     assert store.settle() is True
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_a_full_database_is_an_outage_and_takes_nothing_of_the_transaction(store: Store) -> None:
     with store.transaction() as connection:
         put(connection, "before")
@@ -294,6 +296,7 @@ def test_a_database_that_another_process_holds_is_an_outage(path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_a_read_only_database_is_an_outage(store: Store) -> None:
     with store.transaction() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
@@ -332,7 +335,8 @@ def test_a_damaged_database_is_named_and_not_called_an_outage(path: Path, where:
 
 
 def test_a_fault_of_the_house_is_not_called_an_outage(store: Store) -> None:
-    with pytest.raises(OperationalError, match="no such table"), store.reading() as connection:
+    fault = pytest.raises((OperationalError, ProgrammingError), match=r"no such table|UndefinedTable")
+    with fault, store.reading() as connection:
         connection.exec_driver_sql("SELECT * FROM nowhere")
 
 

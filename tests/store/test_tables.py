@@ -86,6 +86,7 @@ def test_a_shelf_s_tables_come_and_go_as_often_as_they_are_asked_to(store: Store
         assert set(inspect(connection).get_table_names()) == others
 
 
+@pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_shelf_tables_are_made_as_they_are_described(store: Store) -> None:
     """The statements are compiled once, for a sample, and the name put in: nothing of the sample may be left."""
     with store.transaction() as connection:
@@ -100,6 +101,22 @@ def test_shelf_tables_are_made_as_they_are_described(store: Store) -> None:
             assert index.name is not None
             assert made[index.name].split() == str(CreateIndex(index).compile(dialect=described)).split()
     assert "sample" not in " ".join(made)
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_the_function_makes_shelf_tables_as_they_are_described(store: Store) -> None:
+    with store.transaction() as connection:
+        create_shelf_tables(connection, "2026-11-22")
+        found = inspect(connection)
+        for table in (texts_of("2026-11-22"), papers_of("2026-11-22")):
+            columns = {each["name"]: (str(each["type"]), each["nullable"]) for each in found.get_columns(table.name)}
+            assert columns == {
+                each.name: (each.type.compile(connection.dialect), each.nullable) for each in table.columns
+            }
+            keys = found.get_pk_constraint(table.name)["constrained_columns"]
+            assert keys == [column.name for column in table.primary_key]
+            indexes = {each["name"]: each["column_names"] for each in found.get_indexes(table.name)}
+            assert indexes == {index.name: [column.name for column in index.columns] for index in table.indexes}
 
 
 def test_dropping_is_undone_with_its_transaction(store: Store) -> None:

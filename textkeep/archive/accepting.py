@@ -7,13 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, insert
 
 from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
 from textkeep.archive.papers import Papers
-from textkeep.archive.rows import REWRITTEN, UPDATED, open_row, seal_row
+from textkeep.archive.rows import REWRITTEN, UPDATED, Placed, open_row, seal_rows
 from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day, Shelf, State, expired
 from textkeep.archive.tags import Tagged, TaggedBatch
@@ -59,8 +59,7 @@ class Overtaken(Outage):
     """Another process has just stored one of these records: what each of them is must be decided anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class _New:
+class _New(NamedTuple):
     """A record that will be stored, and as which version."""
 
     tagged: Tagged
@@ -202,19 +201,8 @@ def _slices(new: Iterable[_New]) -> Iterator[tuple[Shelf, list[_New]]]:
 def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Sequence[_New]) -> _Slice:
     slice_id = int.from_bytes(os.urandom(8), "big") >> 1
     received_at = batch.batch.received_at
-    rows = [
-        seal_row(
-            accepting.sealer,
-            shelf,
-            each.tagged.org,
-            each.text_id,
-            each.tagged.record.raw,
-            received_at=received_at,
-            slice_id=slice_id,
-            flags=each.flags,
-        )
-        for each in part
-    ]
+    wanted = [Placed(tagged.org, text_id, tagged.record.raw, flags) for tagged, text_id, flags in part]
+    rows = seal_rows(accepting.sealer, shelf, wanted, received_at=received_at, slice_id=slice_id)
     root = tree.root_of_set([leaf(row.org, row.commitment) for row in rows])
     orgs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:

@@ -7,11 +7,13 @@ stays the same when a text is sealed again elsewhere.
 
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day
@@ -24,6 +26,7 @@ UPDATED: Final = "updated"
 _ENVELOPE: Final = struct.Struct(">qqH")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)
+_ORG: Final = attrgetter("org")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,39 @@ class Opened:
         return f"Opened({self.id})"
 
 
-def seal_row(
-    sealer: Sealer,
-    shelf: str,
-    org: Handle,
-    text_id: TextId,
-    raw: bytes,
-    *,
-    received_at: datetime,
-    slice_id: int,
-    flags: Iterable[str],
-) -> TextRow:
-    """Seal the exact bytes of a record as a row of `shelf`."""
-    salt = os.urandom(SALT_BYTES)
-    committed = commitment(salt, raw)
-    written = ",".join(flags).encode("ascii")
-    envelope = _ENVELOPE.pack((received_at - _EPOCH) // _TICK, slice_id, len(written))
-    sealed = sealer.seal("body", shelf, org, (str(text_id).encode(), committed), salt + envelope + written + raw)
-    return TextRow(org, text_id.tag, text_id.version, slice_id, committed, len(raw), sealed)
+class Placed(NamedTuple):
+    """What of a record stands outside its seal, and what beside its bytes inside it."""
+
+    org: Handle
+    text_id: TextId
+    raw: bytes
+    flags: tuple[str, ...]
+
+
+def seal_rows(
+    sealer: Sealer, shelf: str, wanted: Sequence[Placed], *, received_at: datetime, slice_id: int
+) -> list[TextRow]:
+    """Seal the exact bytes of records as rows of `shelf`, in their order."""
+    received = (received_at - _EPOCH) // _TICK
+    salts = os.urandom(SALT_BYTES * len(wanted))
+    rows: list[TextRow] = []
+    for org, group in groupby(wanted, key=_ORG):
+        some = list(group)
+        committed: list[bytes] = []
+        inside: list[tuple[bytes, bytes, tuple[bytes, ...]]] = []
+        for at, (_, text_id, raw, flags) in enumerate(some, len(rows)):
+            salt = salts[at * SALT_BYTES : (at + 1) * SALT_BYTES]
+            written = ",".join(flags).encode("ascii")
+            one = commitment(salt, raw)
+            committed.append(one)
+            envelope = _ENVELOPE.pack(received, slice_id, len(written))
+            inside.append((str(text_id).encode(), one, (salt, envelope, written, raw)))
+        sealed = sealer.seal_all("body", shelf, org, inside)
+        rows += [
+            TextRow(org, text_id.tag, text_id.version, slice_id, one, len(raw), closed)
+            for (_, text_id, raw, _), one, closed in zip(some, committed, sealed, strict=True)
+        ]
+    return rows
 
 
 def open_row(sealer: Sealer, shelf: str, row: TextRow) -> Opened:

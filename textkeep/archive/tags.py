@@ -2,7 +2,9 @@
 
 import hmac
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from typing import NamedTuple
 
 from textkeep.archive.batch import Batch, Incoming
 from textkeep.archive.keyring import Keyring, SecretDestroyed, SecretMissing, prefixed
@@ -10,8 +12,7 @@ from textkeep.archive.shelf import Day, Shelf, expired
 from textkeep.archive.text import TAG_BYTES, Handle, TextId
 
 
-@dataclass(frozen=True, slots=True)
-class Tagged:
+class Tagged(NamedTuple):
     """A record that ingest would accept, with its place: the id of its first version."""
 
     record: Incoming
@@ -53,20 +54,23 @@ class Tags:
         """
         result = TaggedBatch(batch, [], [], [], set())
         for record in batch.records:
-            if record.sent_at is not None:
-                result.shelves.add(Day.of(record.sent_at).shelf)
+            day = None if record.sent_at is None else _day_of(record.sent_at)
+            if day is not None:
+                result.shelves.add(day[1])
             if record.verdict == "accept":
-                self._place(record, result, batch.received_at)
+                self._place(record, day, result, batch.received_at)
             else:
                 result.others.append(record)
         return result
 
-    def _place(self, record: Incoming, result: TaggedBatch, batch_now: datetime) -> None:
-        if record.sent_at is None or record.org is None or record.source is None or record.id is None:
+    def _place(
+        self, record: Incoming, day: tuple[date, Shelf] | None, result: TaggedBatch, batch_now: datetime
+    ) -> None:
+        if record.sent_at is None or day is None or record.org is None or record.source is None or record.id is None:
             raise ValueError("what is accepted has an id, a source, an organisation and a moment")
-        day = Day.of(record.sent_at)
+        sent_on, shelf = day
         try:
-            tag = self.tag(day.shelf, record.org, record.source, record.id)
+            tag = self.tag(shelf, record.org, record.source, record.id)
         except SecretDestroyed:
             result.gone.append(record)
         except SecretMissing:
@@ -74,4 +78,14 @@ class Tags:
                 raise
             result.gone.append(record)
         else:
-            result.tagged.append(Tagged(record, day.shelf, record.org, TextId(day.date, tag, 1)))
+            result.tagged.append(Tagged(record, shelf, record.org, TextId(sent_on, tag, 1)))
+
+
+def _day_of(moment: datetime) -> tuple[date, Shelf]:
+    """The UTC day of a moment, and its shelf."""
+    return _named(moment.date()) if moment.tzinfo is UTC else _named(Day.of(moment).date)
+
+
+@lru_cache(maxsize=1024)
+def _named(day: date) -> tuple[date, Shelf]:
+    return day, Day(day).shelf

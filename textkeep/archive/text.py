@@ -7,7 +7,6 @@ what is sealed and committed to; everything here reads them and never writes the
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -123,8 +122,7 @@ def _number(written: str) -> float:
     return number
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class TextId:
+class TextId(msgspec.Struct, frozen=True, order=True, gc=False):
     """The public name of a text: the UTC day it was sent, its tag, its version. `20261122-<32 hex>-1`."""
 
     day: date

@@ -112,7 +112,7 @@ def _texts_where(
 ) -> list[TextRow]:
     if _is_postgres(connection):
         kind = "bytea" if column == "tag" else "int8"
-        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%s::{kind}[]){order}"  # noqa: S608
+        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%b::{kind}[]){order}"  # noqa: S608
         cursor = _driver(connection).cursor(binary=True)
         try:
             return list(map(TextRow._make, cursor.execute(statement, (list(values),)).fetchall()))

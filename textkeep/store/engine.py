@@ -121,7 +121,8 @@ class Store:
         PostgreSQL recycles its log by itself, and copies of it hold nothing that opens; there is nothing to do.
         """
         if self.shared:
-            return True
+            with self._alone():
+                return True
         with self._alone(), self._one_writer, _translated(), self._writer.connect() as connection:
             raw = connection.connection.driver_connection
             if not isinstance(raw, sqlite3.Connection):

@@ -5,9 +5,10 @@ gone, not one that is stalled. So each wait for an answer has an end (`ANSWER_SE
 cut and the caller told of an outage.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import psycopg
 from psycopg.errors import _WaitTimeout as _Silent
@@ -67,10 +68,13 @@ _STATES: Final[dict[str, Cause]] = {
     "25006": "outage",  # read_only_sql_transaction: a standby
     "25P03": "outage",  # idle_in_transaction_session_timeout
     "25P04": "outage",  # transaction_timeout
-    "42P01": "gone",  # undefined_table: a shelf was purged between two statements
     "XX001": "damage",  # data_corrupted
     "XX002": "damage",  # index_corrupted
 }
+
+
+_UNDEFINED_TABLE: Final = "42P01"
+_OF_A_SHELF: Final = re.compile(r'"(texts|papers)_[0-9a-z_]+"')
 
 
 def cause_of(exc: BaseException | None) -> Cause:
@@ -82,19 +86,23 @@ def cause_of(exc: BaseException | None) -> Cause:
     state = getattr(exc, "sqlstate", None)
     if state is None:
         return "outage" if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) else "fault"
+    if state == _UNDEFINED_TABLE and _OF_A_SHELF.search(str(exc)):
+        return "gone"
     known = _STATES.get(state)
     if known is not None:
         return known
     return "outage" if state[:2] in _OUTAGES else "fault"
 
 
-class _Connection(psycopg.Connection[Any]):
+class PromptConnection(psycopg.Connection[Any]):
     """A connection that does not wait for ever for an answer."""
+
+    answer_seconds: ClassVar[int] = ANSWER_SECONDS
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """What `gen` gives. Raises OperationalError, and the connection is cut, where the server stays silent."""
         try:
-            return super().wait(gen, interval=interval, timeout=timeout or ANSWER_SECONDS)
+            return super().wait(gen, interval=interval, timeout=timeout or self.answer_seconds)
         except _Silent:
             self.pgconn.finish()
             raise psycopg.OperationalError("the server did not answer in time") from None
@@ -113,9 +121,9 @@ def engine(url: URL, **options: Any) -> Engine:
     )
 
     @event.listens_for(made, "do_connect")
-    def _connect(_dialect: object, _record: object, args: list[Any], given: dict[str, Any]) -> _Connection:
+    def _connect(_dialect: object, _record: object, args: list[Any], given: dict[str, Any]) -> PromptConnection:
         asked = str(given.pop("options", ""))
-        return _Connection.connect(
+        return PromptConnection.connect(
             *args,
             **{"connect_timeout": CONNECT_SECONDS, "application_name": "textkeep", **given},
             options=f"{_OPTIONS} {asked}".strip(),

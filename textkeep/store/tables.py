@@ -322,19 +322,21 @@ def _creation(dialect: Dialect) -> tuple[str, ...]:
 
 def create_shelf_tables(connection: Connection, shelf: str) -> None:
     """Make a shelf's tables where they are not there yet; on PostgreSQL by a function of their owner's."""
+    suffix = _suffix(shelf)
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.textkeep_open_shelf(shelf)))
         return
     for statement in _creation(connection.dialect):
-        connection.exec_driver_sql(statement.replace(_SAMPLE, _suffix(shelf)))
+        connection.exec_driver_sql(statement.replace(_SAMPLE, suffix))
 
 
 def drop_shelf_tables(connection: Connection, shelf: str) -> None:
     """Drop a shelf's tables where they are there; on PostgreSQL by a function, which refuses for an open shelf."""
+    own = (texts_of(shelf), papers_of(shelf))
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.textkeep_drop_shelf(shelf)))
         return
-    for table in (texts_of(shelf), papers_of(shelf)):
+    for table in own:
         connection.execute(DropTable(table, if_exists=True))
 
 
