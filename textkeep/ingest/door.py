@@ -1,6 +1,7 @@
 """The batching queue at the HTTP door: concurrent small requests share a transaction.
 
-A request waits no longer for company than the transaction before it takes. One writer thread drains the queue; whoever
+A request waits no longer for company than the transactions before it take. One writer thread drains the queue, or two
+where the database takes several transactions at once: the one seals while the other waits for the disk. Whoever
 submits gets a future. This queue and FastAPI's thread pool are the only places that know of `async`.
 """
 
@@ -53,10 +54,15 @@ class Held:
 
 
 class Door:
-    """Requests in, receipts out; bounded in records and bytes."""
+    """Requests in, receipts out; bounded in records and bytes, written by so many threads."""
 
     def __init__(
-        self, write: Write, *, max_records: int = MAX_WAITING_RECORDS, max_bytes: int = MAX_HELD_BYTES
+        self,
+        write: Write,
+        *,
+        max_records: int = MAX_WAITING_RECORDS,
+        max_bytes: int = MAX_HELD_BYTES,
+        writers: int = 1,
     ) -> None:
         self._write = write
         self._max_records = max_records
@@ -66,23 +72,31 @@ class Door:
         self._records = 0
         self._bytes = 0
         self._closing = False
-        self._writer = threading.Thread(target=self._run, name="door", daemon=True)
+        self._writers = [
+            threading.Thread(target=self._run, name=f"door-{number}", daemon=True) for number in range(writers)
+        ]
 
     def start(self) -> None:
         """Begin to write."""
-        self._writer.start()
+        for writer in self._writers:
+            writer.start()
 
     def stop(self) -> None:
         """Take nothing more, write what waits, and return when every future is done."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._writer.is_alive():
-            self._writer.join()
+        for writer in self._writers:
+            if writer.is_alive():
+                writer.join()
 
     def waiting(self) -> int:
         """How many records wait for the writer."""
         return self._records
+
+    def held_bytes(self) -> int:
+        """How many bytes all requests hold that are being read, wait, or are being written."""
+        return self._bytes
 
     @contextmanager
     def holding(self) -> Iterator[Held]:
