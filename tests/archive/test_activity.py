@@ -103,7 +103,7 @@ def test_without_an_open_shelf_for_today_nothing_is_recorded_and_nothing_answere
 
 
 def test_a_day_without_a_shelf_takes_no_record(house: House) -> None:
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         connection.execute(delete(shelves).where(shelves.c.name == TODAY.shelf))
     with pytest.raises(Unsound):
         house.activity.record(OFFICER, "search", None, DETAIL)
@@ -130,7 +130,7 @@ def test_nothing_can_be_recorded_inside_a_transaction_that_may_still_fail(house:
 
 def test_an_altered_record_is_not_shown_as_if_it_were_none(house: House, org: Handle) -> None:
     house.activity.record(OFFICER, "search", org, DETAIL)
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         connection.execute(update(papers_of(TODAY.shelf)).values(made_at=NOON - timedelta(hours=1)))
     with pytest.raises(CannotOpen):
         house.activity.of_day(TODAY)

@@ -2,12 +2,9 @@
 
 import hashlib
 import hmac
-import json
 import os
-import shutil
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.archive.keeping import NOW, Keeping
 from textkeep.archive.drivers.keyring_file import FolderStore
 from textkeep.archive.drivers.root_local import LocalRoot
 from textkeep.archive.keyring import (
@@ -33,42 +31,22 @@ from textkeep.archive.sealing import Sealer
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.errors import Unsound
 
-NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ORG = Handle(bytes(range(8)))
 DAY = "2026-11-22"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the keyring lies."""
+    """Where the roots lie, in a folder of their own."""
     return tmp_path / "keyring"
 
 
-def opened(folder: Path, *, create: bool = True) -> Keyring:
-    keyring = Keyring.open(FolderStore(folder), LocalRoot(folder / "roots"), create=create)
-    keyring.finish()
-    return keyring
-
-
 @pytest.fixture
-def keyring(folder: Path) -> Keyring:
+def keyring(keeping: Keeping) -> Keyring:
     """A keyring with a day, another day and an organisation."""
-    made = opened(folder)
+    made = keeping.opened()
     made.make([shelf_secret(DAY), shelf_secret("2026-11-23"), org_secret(ORG)])
     return made
-
-
-def secrets_in(folder: Path) -> dict[str, bytes]:
-    """The secrets of a ring, read as docs/formats.md describes it and by nothing of the house."""
-    document = (folder / "ring").read_bytes()
-    magic, header, sealed = document.split(b"\n", 2)
-    assert magic == b"textkeep-ring-v1"
-    said = json.loads(header)
-    wrapped = bytes.fromhex(said["wrapped"])
-    root = (folder / "roots" / said["root"]).read_bytes()
-    key = AESGCM(root).decrypt(wrapped[:12], wrapped[12:], said["root"].encode())
-    inside = json.loads(AESGCM(key).decrypt(sealed[:12], sealed[12:], magic + b"\n" + header + b"\n"))
-    return {name: bytes.fromhex(secret) for name, secret in inside["secrets"].items()}
 
 
 def hkdf(material: bytes, info: bytes, size: int = 32) -> bytes:
@@ -86,8 +64,8 @@ def test_the_oracle_gives_the_third_example_of_rfc_5869() -> None:
     assert hkdf(b"\x0b" * 22, b"", 42).hex() == expected
 
 
-def test_a_key_is_derived_from_both_secrets_for_one_purpose_and_place(keyring: Keyring, folder: Path) -> None:
-    secrets = secrets_in(folder)
+def test_a_key_is_derived_from_both_secrets_for_one_purpose_and_place(keyring: Keyring, keeping: Keeping) -> None:
+    secrets = keeping.secrets()
     info = b"".join(len(part).to_bytes(4, "big") + part for part in (b"body", DAY.encode(), ORG))
     material = secrets[f"shelf:{DAY}"] + secrets[f"org:{ORG.hex()}"]
     assert keyring.derive("body", DAY, ORG) == hkdf(material, info)
@@ -124,25 +102,25 @@ def test_two_lists_of_parts_never_give_the_same_bytes(one: list[bytes], other: l
     assert (prefixed(*one) == prefixed(*other)) == (one == other)
 
 
-def test_secrets_are_random_kept_and_never_made_anew(keyring: Keyring, folder: Path) -> None:
-    before = secrets_in(folder)
+def test_secrets_are_random_kept_and_never_made_anew(keyring: Keyring, keeping: Keeping) -> None:
+    before = keeping.secrets()
     assert len(set(before.values())) == 4
     assert {len(secret) for secret in before.values()} == {32}
     keyring.make(before)
     keyring.make([])
-    again = opened(folder, create=False)
+    again = keeping.opened(create=False)
     again.make([*before, "shelf:new"])
-    assert {name: secret for name, secret in secrets_in(folder).items() if name != "shelf:new"} == before
+    assert {name: secret for name, secret in keeping.secrets().items() if name != "shelf:new"} == before
 
 
-def test_a_commitment_names_a_secret_before_and_after_its_end(keyring: Keyring, folder: Path) -> None:
-    secret = secrets_in(folder)[shelf_secret(DAY)]
+def test_a_commitment_names_a_secret_before_and_after_its_end(keyring: Keyring, keeping: Keeping) -> None:
+    secret = keeping.secrets()[shelf_secret(DAY)]
     name = f"shelf:{DAY}".encode()
     known = hashlib.sha256(b"textkeep-secret-v1" + len(name).to_bytes(4, "big") + name + secret).digest()
     assert keyring.commitment(shelf_secret(DAY)) == commitment_of(shelf_secret(DAY), secret) == known
     stone = keyring.destroy(shelf_secret(DAY), entry="17", now=NOW)
     assert stone.commitment == keyring.commitment(shelf_secret(DAY)) == known
-    assert opened(folder).tombstone(shelf_secret(DAY)) == stone
+    assert keeping.opened().tombstone(shelf_secret(DAY)) == stone
     assert (stone.name, stone.entry, stone.destroyed_at) == (shelf_secret(DAY), "17", NOW.isoformat())
 
 
@@ -161,40 +139,42 @@ def test_what_was_destroyed_is_told_from_what_never_was(keyring: Keyring) -> Non
     assert len(keyring.derive("body", "2026-11-23", ORG)) == 32
 
 
-def test_a_destroyed_secret_is_never_made_again(keyring: Keyring, folder: Path) -> None:
+def test_a_destroyed_secret_is_never_made_again(keyring: Keyring, keeping: Keeping) -> None:
     keyring.destroy(shelf_secret(DAY), entry="1", now=NOW)
-    for again in (keyring, opened(folder)):
+    for again in (keyring, keeping.opened()):
         with pytest.raises(SecretDestroyed):
             again.make(["shelf:beside", shelf_secret(DAY)])
         assert not again.has("shelf:beside")
         assert not again.has(shelf_secret(DAY))
 
 
-def test_destroying_again_changes_nothing(keyring: Keyring, folder: Path) -> None:
+def test_destroying_again_changes_nothing(keyring: Keyring, keeping: Keeping) -> None:
     stone = keyring.destroy(shelf_secret(DAY), entry="1", now=NOW)
-    before = (folder / "ring").read_bytes()
+    before = keeping.document()
     later = NOW.replace(year=2027)
     assert keyring.destroy(shelf_secret(DAY), entry="2", now=later) == stone
-    assert opened(folder).destroy(shelf_secret(DAY), entry="3", now=later) == stone
-    assert (folder / "ring").read_bytes() == before
+    assert keeping.opened().destroy(shelf_secret(DAY), entry="3", now=later) == stone
+    assert keeping.document() == before
 
 
-def test_no_copy_taken_before_a_destruction_opens_with_the_roots_of_afterwards(folder: Path, tmp_path: Path) -> None:
-    keyring = opened(folder)
+def test_no_copy_taken_before_a_destruction_opens_with_the_roots_of_afterwards(
+    keeping: Keeping, tmp_path: Path
+) -> None:
+    keyring = keeping.opened()
     copies = []
     for step in range(12):
         keyring.make([f"shelf:{step}", f"shelf:also-{step}"])
-        copies.append(shutil.copytree(folder, tmp_path / f"copy-{step}"))
+        copies.append(keeping.copy(tmp_path / f"copy-{step}"))
         if step % 3 == 0:
             keyring.destroy(f"shelf:{step}", entry="1", now=NOW)
-            copies.append(shutil.copytree(folder, tmp_path / f"copy-{step}-after"))
+            copies.append(keeping.copy(tmp_path / f"copy-{step}-after"))
+    for copy in copies:
+        assert copy.opened(copy.roots, tmp_path / "then").has("house")
     keyring.destroy("shelf:1", entry="1", now=NOW)
     assert len(copies) == 16
     for copy in copies:
-        shutil.rmtree(copy / "roots")
-        shutil.copytree(folder / "roots", copy / "roots")
         with pytest.raises(Unsound):
-            opened(copy, create=False)
+            copy.opened(keeping.roots, tmp_path / "now")
 
 
 def test_a_root_is_overwritten_in_its_place_before_its_name_goes(folder: Path) -> None:
@@ -210,19 +190,18 @@ def test_a_root_is_overwritten_in_its_place_before_its_name_goes(folder: Path) -
     assert not key.exists()
 
 
-def test_what_is_no_root_key_is_left_alone(keyring: Keyring, folder: Path) -> None:
-    (folder / "roots" / "lost+found").mkdir()
-    (folder / "roots" / "README").write_text("a person's note")
+def test_what_is_no_root_key_is_left_alone(keyring: Keyring, keeping: Keeping) -> None:
+    (keeping.roots / "lost+found").mkdir()
+    (keeping.roots / "README").write_text("a person's note")
     keyring.destroy(shelf_secret(DAY), entry="1", now=NOW)
-    opened(folder, create=False)
-    assert {path.name for path in (folder / "roots").iterdir()} == {"lost+found", "README", keyring.status().root}
+    keeping.opened(create=False)
+    assert keeping.known_roots() == {"lost+found", "README", keyring.status().root}
 
 
-def test_after_each_destruction_only_the_ring_s_own_root_is_left(keyring: Keyring, folder: Path) -> None:
+def test_after_each_destruction_only_the_ring_s_own_root_is_left(keyring: Keyring, keeping: Keeping) -> None:
     for name in (shelf_secret(DAY), shelf_secret("2026-11-23"), org_secret(ORG)):
         keyring.destroy(name, entry="1", now=NOW)
-        assert {path.name for path in (folder / "roots").iterdir()} == {keyring.status().root}
-        assert {path.name for path in folder.iterdir()} == {"ring", "roots"}
+        assert keeping.known_roots() == {keyring.status().root}
 
 
 def test_keys_kept_in_memory_go_with_the_secret(keyring: Keyring) -> None:
@@ -271,8 +250,8 @@ def test_a_cipher_whose_secret_goes_while_it_is_made_is_not_kept(
     assert sealer._ciphers == {}
 
 
-def test_no_thread_derives_or_keeps_a_key_once_its_secret_is_destroyed(folder: Path) -> None:
-    keyring = opened(folder)
+def test_no_thread_derives_or_keeps_a_key_once_its_secret_is_destroyed(keeping: Keeping) -> None:
+    keyring = keeping.opened()
     sealer = Sealer(keyring)
     for number in range(20):
         day = f"day-{number}"
@@ -301,32 +280,19 @@ def test_no_thread_derives_or_keeps_a_key_once_its_secret_is_destroyed(folder: P
         assert day not in str([*keyring._derived, *sealer._ciphers])
 
 
-def test_a_keyring_changed_by_somebody_else_is_left_as_that_one_made_it(keyring: Keyring, folder: Path) -> None:
-    other = opened(folder)
-    other.make(["shelf:of-the-other"])
-    with pytest.raises(Unsound, match="somebody else"):
-        keyring.make(["shelf:mine"])
-    with pytest.raises(Unsound, match="somebody else"):
-        keyring.destroy(shelf_secret(DAY), entry="1", now=NOW)
-    assert not keyring.has("shelf:mine")
-    assert keyring.has(shelf_secret(DAY))
-    again = opened(folder, create=False)
-    assert again.names() == {"house", f"shelf:{DAY}", "shelf:2026-11-23", f"org:{ORG.hex()}", "shelf:of-the-other"}
-
-
-def test_no_ring_is_a_refusal_unless_a_new_one_may_be_made(folder: Path) -> None:
+def test_no_ring_is_a_refusal_unless_a_new_one_may_be_made(keeping: Keeping) -> None:
     with pytest.raises(Unsound) as caught:
-        opened(folder, create=False)
+        keeping.opened(create=False)
     assert "Restore" in caught.value.remedy
-    assert not (folder / "ring").exists()
-    assert opened(folder).names() == {"house"}
+    assert keeping.store().read("ring") is None
+    assert keeping.opened().names() == {"house"}
 
 
 def test_files_and_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         folder = tmp_path / "above" / "keyring"
-        keyring = opened(folder)
+        keyring = Keyring.open(FolderStore(folder), LocalRoot(folder / "roots"), create=True)
         keyring.make(["shelf:a"])
         keyring.destroy("shelf:a", entry="1", now=NOW)
     finally:
@@ -336,11 +302,11 @@ def test_files_and_folders_are_for_their_owner_alone(tmp_path: Path) -> None:
     assert [mode for path, mode in found.items() if path.is_file()] == [0o600, 0o600]
 
 
-def test_what_the_ring_says_of_itself_in_the_open_names_no_secret(keyring: Keyring, folder: Path) -> None:
+def test_what_the_ring_says_of_itself_in_the_open_names_no_secret(keyring: Keyring, keeping: Keeping) -> None:
     status = keyring.status()
     assert (status.secrets, status.tombstones, status.root_kind) == (4, 0, "local")
-    on_disk = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    secrets = secrets_in(folder)
+    on_disk = b"".join(path.read_bytes() for path in keeping.roots.iterdir()) + keeping.document()
+    secrets = keeping.secrets()
     assert not any(secret in on_disk or secret.hex().encode() in on_disk for secret in secrets.values())
     shown = f"{keyring!r}{keyring.status()!r}{keyring.tombstones()!r}"
     assert not any(secret.hex() in shown or repr(secret) in shown for secret in secrets.values())

@@ -4,7 +4,7 @@ import sqlite3
 import threading
 
 import pytest
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, inspect, select, text, update
 
 from tests.housing import House
 from textkeep.archive.handles import Persons
@@ -28,8 +28,12 @@ def loaded(house: House) -> Organisations:
 
 
 def every_byte(store: Store) -> bytes:
-    """The whole database, wherever it lies."""
+    """The whole database, wherever it lies; on PostgreSQL every value of every table."""
     with store.transaction() as connection:
+        if store.dialect == "postgresql":
+            tables = [text(f'SELECT * FROM "{name}"') for name in inspect(connection).get_table_names()]  # noqa: S608
+            values = [value for table in tables for row in connection.execute(table) for value in row]
+            return b"\n".join(value if isinstance(value, bytes) else str(value).encode() for value in values)
         raw = connection.connection.driver_connection
         assert isinstance(raw, sqlite3.Connection)
         connection.exec_driver_sql("COMMIT")
@@ -64,7 +68,7 @@ def test_no_name_is_readable_in_the_database(house: House) -> None:
     house.organisations.register(NAME)
     with house.store.transaction() as connection:
         house.persons.handle_of(connection, PERSON)
-    whole = every_byte(house.store)
+    whole = every_byte(house.behind)
     for name in (NAME, PERSON):
         for form in (name.encode(), name.encode().hex().encode(), name.encode("utf-16-le")):
             assert form not in whole
@@ -105,7 +109,7 @@ def test_the_start_is_refused_where_an_organisation_s_secret_is_missing_or_anoth
         house.reopened()
     ring.write_bytes(after)
     assert house.reopened().organisations.find(NAME) == handle
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         connection.execute(update(orgs).values(commitment=bytes(32)))
     with pytest.raises(Unsound) as caught:
         house.reopened()
@@ -115,7 +119,7 @@ def test_the_start_is_refused_where_an_organisation_s_secret_is_missing_or_anoth
 
 def test_the_start_is_refused_where_a_name_was_altered_or_moved(house: House) -> None:
     one, other = house.organisations.register(NAME), house.organisations.register("other")
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         sealed = connection.execute(select(orgs.c.sealed).where(orgs.c.handle == other)).scalar_one()
         connection.execute(update(orgs).where(orgs.c.handle == one).values(sealed=sealed))
     with pytest.raises(CannotOpen):
@@ -145,7 +149,7 @@ def test_a_person_and_an_organisation_of_one_name_have_nothing_in_common(house: 
 
 
 def test_a_person_whose_name_was_moved_is_not_named(house: House) -> None:
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         one, other = (house.persons.handle_of(connection, name) for name in (PERSON, "other"))
         sealed = connection.execute(select(persons.c.sealed).where(persons.c.handle == other)).scalar_one()
         connection.execute(update(persons).where(persons.c.handle == one).values(sealed=sealed))

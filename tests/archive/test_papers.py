@@ -98,7 +98,7 @@ def test_the_row_tells_its_clear_columns_and_nothing_of_the_content(house: House
 )
 def test_a_paper_with_any_column_changed_does_not_open(house: House, org: Handle, column: str, value: object) -> None:
     add(house, org)
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         connection.execute(update(TABLE).values({column: value}))
         row = connection.execute(select(TABLE)).one()
         with pytest.raises(CannotOpen) as caught:

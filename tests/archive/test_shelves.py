@@ -123,7 +123,7 @@ def test_the_next_day_opens_one_more_and_takes_none_away(house: House) -> None:
 
 def test_a_day_whose_secret_was_destroyed_is_never_opened_again(house: House) -> None:
     house.keyring.destroy(shelf_secret(DAY), entry="1", now=house.clock())
-    with house.store.transaction() as connection:
+    with house.behind.transaction() as connection:
         connection.execute(delete(shelves).where(shelves.c.name == DAY))
     assert house.shelves.ensure(house.clock()) == 0
     assert DAY not in names(house.store)

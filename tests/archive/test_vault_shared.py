@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from tests.housing import NOON, House, event
 from textkeep.archive.batch import Batch, Incoming, Receipt
 from textkeep.archive.text import Handle
-from textkeep.errors import Outage
+from textkeep.errors import Outage, Unsound
 from textkeep.ledger import log
 from textkeep.store.tables import notes, shelves, slices, texts_of
 
@@ -138,6 +138,26 @@ def test_accepting_waits_for_a_purge_that_has_the_shelf_and_then_refuses(house: 
             assert not waiting.done()
         receipt = waiting.result()[0]
     assert (receipt.accepted, receipt.refused) == (0, 1)
+
+
+@SHARED
+def test_a_start_beside_a_purge_is_not_refused(house: House) -> None:
+    """The ring was read before another process destroyed a secret, the shelves after."""
+    other = house.reopened()
+    stone = other.keyring.destroy(f"shelf:{DAY}", entry="1", now=NOON)
+    assert house.keyring.tombstone(f"shelf:{DAY}") is None
+    with house.store.transaction() as connection:
+        connection.execute(update(shelves).where(shelves.c.name == DAY).values(state="shredded"))
+    house.shelves.confirm()
+    assert house.keyring.tombstone(f"shelf:{DAY}") == stone
+
+
+@SHARED
+def test_a_keyring_that_is_older_than_the_last_purge_is_refused(house: House) -> None:
+    with house.store.transaction() as connection:
+        connection.execute(update(shelves).where(shelves.c.name == DAY).values(state="shredded"))
+    with pytest.raises(Unsound, match="still holds its secret"):
+        house.shelves.confirm()
 
 
 @SHARED

@@ -2,13 +2,14 @@
 
 import os
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select
 
 from textkeep.archive.keyring import HOUSE_SHELF, Keyring
 from textkeep.archive.organisations import HANDLE_BYTES, lookup_of
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.text import HOUSE
 from textkeep.errors import NotFound
+from textkeep.store.once import insert_once
 from textkeep.store.tables import persons
 
 
@@ -20,15 +21,19 @@ class Persons:
         self._sealer = sealer
 
     def handle_of(self, connection: Connection, name: str) -> bytes:
-        """The handle of a person, made in the caller's transaction where the person is new."""
+        """The handle of a person, made in the caller's transaction where the person is new.
+
+        Where another process makes one for the same person at that time, it is that one's.
+        """
         lookup = lookup_of(self._keyring, "person", name)
-        found = connection.execute(select(persons.c.handle).where(persons.c.lookup == lookup)).scalar_one_or_none()
+        known = select(persons.c.handle).where(persons.c.lookup == lookup)
+        found = connection.execute(known).scalar_one_or_none()
         if found is not None:
             return bytes(found)
         handle = os.urandom(HANDLE_BYTES)
         sealed = self._sealer.seal("directory", HOUSE_SHELF, HOUSE, (b"person", handle), name.encode())
-        connection.execute(insert(persons).values(handle=handle, lookup=lookup, sealed=sealed))
-        return handle
+        insert_once(connection, persons, {"handle": handle, "lookup": lookup, "sealed": sealed})
+        return bytes(connection.execute(known).scalar_one())  # another process may have been quicker
 
     def name_of(self, connection: Connection, handle: bytes) -> str:
         """The name behind a handle. Raises NotFound for one that stands for nobody."""

@@ -1,37 +1,57 @@
 """The keyring: named secrets of 32 random bytes, kept apart from all data. Destroying one destroys what it sealed.
 
-The ring is one document, sealed under a data key that a *root* wraps:
-
-    b"textkeep-ring-v1\\n" || header || b"\\n" || nonce (12) || AES-256-GCM
-
-with everything before the nonce as associated data; the header is canonical JSON (root id, generation, wrapped key).
 A secret is in the stored ring before anything uses it. Destroying one writes a new root, then the ring under it, then
 forgets the old root: every older copy of the ring is then closed. Whatever a crash leaves in between is finished by
 `Keyring.finish`.
+
+With many processes (`confirmed.py`) a root is forgotten only once a stored ring has called it spent, and a ring is only
+ever moved to a root made for it. So no root that some ring needs, or is about to need, is among those, whoever
+finishes what and whenever.
 """
 
 import hashlib
-import json
+import math
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final, Literal, Protocol
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final, Literal
 
-import rfc8785
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from textkeep.archive import confirmed
+from textkeep.archive.confirmed import EVERY_SECRET, RING, Changed, ConfirmedRing, KeyringStore, Ticks, keyring_missing
+from textkeep.archive.ring import SECRET_BYTES, Ring, Root, Tombstone
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.errors import NotFound, Unsound
 
-SECRET_BYTES: Final = 32
-NONCE_BYTES: Final = 12
-RING: Final = "ring"
+__all__ = [
+    "DERIVED_KEYS",
+    "EVERY_SECRET",
+    "HOUSE_SECRET",
+    "HOUSE_SHELF",
+    "LEASE",
+    "RING",
+    "Changed",
+    "Keyring",
+    "KeyringStore",
+    "Purpose",
+    "RingStatus",
+    "Root",
+    "SecretDestroyed",
+    "SecretMissing",
+    "Tombstone",
+    "commitment_of",
+    "identity",
+    "keyring_missing",
+    "org_secret",
+    "prefixed",
+    "shelf_secret",
+]
+
 HOUSE_SECRET: Final = "house"  # noqa: S105 - a name, not a secret
 HOUSE_SHELF: Final = "house"
 """Stands in for a shelf where what is sealed belongs to none: the directory, names of persons."""
@@ -39,8 +59,18 @@ HOUSE_SHELF: Final = "house"
 DERIVED_KEYS: Final = 100_000
 """How many derived keys are kept in memory before they are derived anew."""
 
+LEASE: Final = timedelta(seconds=60)
+"""How long secrets are used without the ring being confirmed, where other processes may change it."""
+
+LOOK_AGAIN: Final = 1.0
+"""Seconds for which a secret that was looked for in the stored ring, and is not there, is not looked for again."""
+
+LOOKED_FOR: Final = 10_000
+"""How many names of such secrets are remembered."""
+
+IDENTITY: Final = "id"
+
 _LENGTH: Final = struct.Struct(">I").pack
-_MAGIC: Final = b"textkeep-ring-v1\n"
 
 Purpose = Literal["body", "tag", "token", "vocabulary", "quarantine", "activity", "directory", "hold"]
 
@@ -61,56 +91,6 @@ class SecretDestroyed(NotFound):
     remedy = "Nothing brings it back; the purge report of its day says when it went."
 
 
-class Root(Protocol):
-    """What wraps the ring's data key.
-
-    `create` and `forget` MUST be durable when they return. `forget` MUST make every copy of what that root wrapped
-    unreadable as far as this root reaches, and MUST do nothing for a root that is not there. Nothing here MUST ever
-    print or log a key.
-    """
-
-    kind: str
-
-    def create(self) -> str:
-        """Make a new root and give its id."""
-
-    def wrap(self, root: str, key: bytes) -> bytes:
-        """Seal `key` under a root."""
-
-    def unwrap(self, root: str, wrapped: bytes) -> bytes:
-        """The key that `wrap` sealed. Raises Unsound where the root is gone or the bytes are not its own."""
-
-    def forget(self, root: str) -> None:
-        """Destroy a root."""
-
-    def known(self) -> set[str]:
-        """The ids of the roots there are."""
-
-
-class KeyringStore(Protocol):
-    """Where the keyring's documents lie.
-
-    `swap` MUST be durable when it returns, MUST leave either the old or the new document after a crash, and MUST
-    refuse with Unsound when the document is no longer `was`. It MUST NOT lie where backups of the data are made.
-    """
-
-    def read(self, name: str) -> bytes | None:
-        """A document, or None."""
-
-    def swap(self, name: str, was: bytes | None, now: bytes) -> None:
-        """Put `now` in the place of `was`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tombstone:
-    """What is left of a destroyed secret."""
-
-    name: str
-    commitment: bytes
-    destroyed_at: str
-    entry: str
-
-
 @dataclass(frozen=True, slots=True)
 class RingStatus:
     """What may be said of the ring in the open."""
@@ -120,14 +100,6 @@ class RingStatus:
     root_kind: str
     secrets: int
     tombstones: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Ring:
-    generation: int
-    root: str
-    secrets: dict[str, bytes]
-    tombstones: dict[str, Tombstone]
 
 
 def commitment_of(name: str, secret: bytes) -> bytes:
@@ -140,15 +112,6 @@ def prefixed(*parts: bytes) -> bytes:
     return b"".join([piece for part in parts for piece in (_LENGTH(len(part)), part)])
 
 
-def keyring_missing() -> Unsound:
-    """What to say where there is data, and no ring that could open it."""
-    return Unsound(
-        "there is data here, and its keyring is missing",
-        field="TEXTKEEP_KEYRING_URL",
-        remedy="Restore the keyring of this data from its own backup; a new one could open none of it.",
-    )
-
-
 def org_secret(org: Handle) -> str:
     """The name of an organisation's secret."""
     return HOUSE_SECRET if org == HOUSE else f"org:{org.hex()}"
@@ -159,41 +122,102 @@ def shelf_secret(shelf: str) -> str:
     return HOUSE_SECRET if shelf == HOUSE_SHELF else f"shelf:{shelf}"
 
 
+def identity(store: KeyringStore) -> str:
+    """The id of the keyring in a store, 16 hex digits, made at the first call: it names a folder of its roots."""
+    known = store.read(IDENTITY)
+    if known is None:
+        with suppress(Changed):
+            store.swap(IDENTITY, None, os.urandom(8).hex().encode())
+        known = store.read(IDENTITY) or b""
+    return known.decode()
+
+
 class Keyring:
     """The secrets, in memory and in their store."""
 
-    def __init__(self, store: KeyringStore, root: Root, document: bytes | None, ring: _Ring) -> None:
-        self._store = store
+    def __init__(self, store: KeyringStore, root: Root, *, keeps: bool, lease: timedelta | None, ticks: Ticks) -> None:
+        self._held = ConfirmedRing(store, root, lease, ticks, self._drop)
+        self.live = self._held.live
+        """Raises Outage once the lease has run out. Whoever keeps what was derived asks before each use of it."""
+        self._shared = store.shared
         self._root = root
-        self._document = document
-        self._ring = ring
-        self._changing = threading.RLock()
+        self._keeps = keeps
         self._derived: dict[tuple[str, str, bytes], bytes] = {}
         self._told: list[Callable[[str], None]] = []
+        self._missed: dict[str, float] = {}
 
     @classmethod
-    def open(cls, store: KeyringStore, root: Root, *, create: bool) -> "Keyring":
+    def open(
+        cls,
+        store: KeyringStore,
+        root: Root,
+        *,
+        create: bool,
+        keeps: bool = True,
+        lease: timedelta | None = LEASE,
+        ticks: Ticks = confirmed.ticks,
+    ) -> "Keyring":
         """The keyring in `store`; a new one with the house's secret where there is none and `create` is set.
 
-        Raises Unsound where there is no ring and none may be made, and where the ring does not open. Once it is known
-        to be the ring of its data, `finish` ends what a crash left half done.
+        Without `keeps` it destroys nothing and forgets no root. The lease counts for a shared store only, in seconds of
+        `ticks`. Raises Unsound where there is no ring and none may be made, and where the ring does not open. Once it
+        is known to be the ring of its data, `finish` ends what a crash left half done.
         """
-        document = store.read(RING)
-        if document is not None:
-            return cls(store, root, document, _opened(document, root))
-        if not create:
-            raise keyring_missing()
-        for left_over in root.known():
-            root.forget(left_over)
-        keyring = cls(store, root, None, _Ring(0, root.create(), {}, {}))
-        keyring.make([HOUSE_SECRET])
+        keyring = cls(store, root, keeps=keeps, lease=lease, ticks=ticks)
+        began = ticks()
+        if create and keyring._held.is_missing():
+            keyring._held.repeat(keyring._begin)
+        keyring._held.reread()
+        keyring._held.renew(began)
         return keyring
+
+    def _begin(self) -> None:
+        if self._held.ring.generation:  # that of another process, which was quicker
+            return
+        with self._held.new_root() as root:
+            spent = frozenset(self._root.known() - {root})
+            self._held.write(Ring(1, root, {HOUSE_SECRET: os.urandom(SECRET_BYTES)}, {}, spent))
+
+    @property
+    def lapsed(self) -> bool:
+        """Whether the lease has run out."""
+        return self._held.lapsed
+
+    def now(self) -> float:
+        """This moment, on the clock of the lease."""
+        return self._held.ticks()
+
+    def refresh(self) -> int:
+        """Confirm the ring, renew the lease, and give the generation. Raises like `reread`.
+
+        A process that is counted by its beats (`nodes.py`) leaves the lease to them.
+        """
+        began = self.now()
+        generation = self.reread()
+        self.renew(began)
+        return generation
+
+    def reread(self) -> int:
+        """Take over what others have changed, drop what was derived from secrets that went; gives the generation.
+
+        Raises Outage where the stored ring cannot be read, Unsound where it could not have come of the one in memory.
+        """
+        return self._held.reread()
+
+    def renew(self, as_of: float) -> None:
+        """Let the lease run from a moment (of `now`) on after which the ring was reread. Raises like `reread`."""
+        self._held.renew(as_of)
+
+    def end_lease(self) -> None:
+        """Let every secret go, where there is a lease: this process is about to be counted no more."""
+        self._held.end()
 
     def derive(self, purpose: Purpose, shelf: str, org: Handle) -> bytes:
         """A 32-byte key: HKDF-SHA256(shelf secret || org secret, info = length-prefixed purpose, shelf, org handle).
 
-        RFC 5869, without salt. Raises SecretDestroyed or SecretMissing.
+        RFC 5869, without salt. Raises SecretDestroyed or SecretMissing, and Outage once the lease has run out.
         """
+        self.live()
         name = (purpose, shelf, org)
         key = self._derived.get(name)
         if key is None:
@@ -201,10 +225,11 @@ class Keyring:
             if len(self._derived) >= DERIVED_KEYS:
                 self._derived.clear()
             self._derived[name] = key
-            if not self.has(shelf_secret(shelf)) or not self.has(org_secret(org)):
-                # Destroyed while it was being derived: what was just kept must not outlive it.
+            there = self._held.ring.secrets
+            if shelf_secret(shelf) not in there or org_secret(org) not in there:
+                # Destroyed or let go while it was being derived: what was just kept must not outlive it.
                 self._derived.pop(name, None)
-                raise SecretDestroyed("its shelf has been purged")
+                return self._derive(purpose, shelf, org)
         return key
 
     def _derive(self, purpose: str, shelf: str, org: Handle) -> bytes:
@@ -214,137 +239,136 @@ class Keyring:
 
     def has(self, name: str) -> bool:
         """Whether the secret is there."""
-        return name in self._ring.secrets
+        return name in self._held.whole().secrets
 
     def names(self) -> set[str]:
         """The names of all secrets there are."""
-        return set(self._ring.secrets)
+        return set(self._held.whole().secrets)
 
     def tombstones(self) -> dict[str, Tombstone]:
         """What was destroyed, by name."""
-        return dict(self._ring.tombstones)
+        return dict(self._held.ring.tombstones)
 
     def tombstone(self, name: str) -> Tombstone | None:
         """What is left of a secret, or None where it was not destroyed."""
-        return self._ring.tombstones.get(name)
+        return self._held.ring.tombstones.get(name)
 
     def commitment(self, name: str) -> bytes:
         """What names a secret without telling it; of a destroyed one too. Raises SecretMissing."""
-        stone = self._ring.tombstones.get(name)
+        stone = self._held.ring.tombstones.get(name)
         return stone.commitment if stone else commitment_of(name, self._secret(name))
+
+    @property
+    def keeps(self) -> bool:
+        """Whether this process may destroy secrets."""
+        return self._keeps
 
     def status(self) -> RingStatus:
         """Counts, generation and root, for reports and the doctor."""
-        ring = self._ring
+        ring = self._held.whole()
         return RingStatus(ring.generation, ring.root, self._root.kind, len(ring.secrets), len(ring.tombstones))
 
     def subscribe(self, told: Callable[[str], None]) -> None:
-        """Call `told` with the name of each secret that is destroyed, so that nothing derived from it is kept."""
+        """Call `told` with the name of each secret that is destroyed, so that nothing derived from it is kept.
+
+        With EVERY_SECRET where all are let go: then nothing derived from any secret is kept.
+        """
         self._told.append(told)
 
     def make(self, names: Iterable[str]) -> None:
-        """Make secrets that are not there yet; they are on disk when it returns.
+        """Make secrets that are not there yet; they are in the stored ring when it returns.
 
-        Raises SecretDestroyed for a name that has a tombstone: it is never made again.
+        Those that another process has made meanwhile are taken over. Raises SecretDestroyed for a name that has a
+        tombstone: it is never made again.
         """
-        with self._changing:
-            ring = self._ring
-            wanted = [name for name in names if name not in ring.secrets]
-            for name in wanted:
-                if name in ring.tombstones:
-                    raise SecretDestroyed("a destroyed secret is never made again")
-            if wanted:
-                new = {name: os.urandom(SECRET_BYTES) for name in wanted}
-                self._write(_Ring(ring.generation + 1, ring.root, {**ring.secrets, **new}, ring.tombstones))
+        wanted = list(names)
+
+        def work() -> None:
+            ring = self._held.whole()
+            missing = [name for name in wanted if name not in ring.secrets]
+            if any(name in ring.tombstones for name in missing):
+                raise SecretDestroyed("a destroyed secret is never made again")
+            if missing:
+                new = {name: os.urandom(SECRET_BYTES) for name in missing}
+                self._held.write(replace(ring, generation=ring.generation + 1, secrets={**ring.secrets, **new}))
+
+        self._held.repeat(work)
 
     def destroy(self, name: str, *, entry: str, now: datetime) -> Tombstone:
         """Destroy a secret for good and leave its tombstone; where that was begun before, finish it.
 
         `entry` names the ledger entry that decided it. When it returns, no root but the ring's own is left. Raises
-        SecretMissing for a name that never was, ValueError for the house's own, Outage where ring or roots cannot be
-        written; then call it again.
+        SecretMissing for a name that never was, ValueError for the house's own and where this process keeps nothing,
+        Outage where ring or roots cannot be written; then call it again.
         """
         if name == HOUSE_SECRET:
             raise ValueError("the house's secret is never destroyed: it closes no shelf, and opens the directory")
-        with self._changing:
-            stone = self._ring.tombstones.get(name) or self._bury(name, entry, now)
-            self.finish()
+        if not self._keeps:
+            raise ValueError("this process was opened to destroy nothing")
+
+        def work() -> Tombstone:
+            return self._held.ring.tombstones.get(name) or self._bury(name, entry, now)
+
+        stone = self._held.repeat(work)
+        self.finish()
         return stone
 
     def _bury(self, name: str, entry: str, now: datetime) -> Tombstone:
-        """Put a tombstone in the place of a secret, in a ring under a new root; nothing derived from it is kept."""
-        ring = self._ring
+        """Put a tombstone in the place of a secret, in a ring under a new root."""
         stone = Tombstone(name, self.commitment(name), now.isoformat(), entry)
+        ring = self._held.whole()
         kept = {other: secret for other, secret in ring.secrets.items() if other != name}
-        self._write(_Ring(ring.generation + 1, self._root.create(), kept, {**ring.tombstones, name: stone}))
-        self._derived.clear()
-        for told in self._told:
-            told(name)
+        with self._held.new_root() as root:
+            spent = frozenset((self._root.known() & ring.spent) | {ring.root})
+            self._held.write(Ring(ring.generation + 1, root, kept, {**ring.tombstones, name: stone}, spent))
         return stone
 
     def finish(self) -> None:
         """Forget every root but the ring's own, once the ring as it is stored is seen to open under that one.
 
-        From there on nothing else opens it: a root that went too early would take every secret with it. Raises Unsound
-        where the stored ring is not the one in memory.
+        Does nothing where this process keeps nothing. From there on nothing else opens it: a root that went too early
+        would take every secret with it. So a root that a crash left over is called spent in the stored ring first:
+        whoever made it and meant to use it finds the ring changed. Raises Unsound where the ring does not open.
         """
-        left_over = self._root.known() - {self._ring.root}
-        document = self._store.read(RING) if left_over else None
-        if left_over and (document is None or _opened(document, self._root) != self._ring):
-            raise Unsound(
-                "the keyring was changed by somebody else",
-                remedy="Stop every other process that uses this keyring, then start again.",
-            )
+        if self._keeps:
+            self._held.repeat(self._finish)
+
+    def _finish(self) -> None:
+        ring = self._held.whole()
+        left_over = self._root.known() - {ring.root}
+        if not left_over:
+            return
+        if not left_over <= ring.spent:
+            self._held.write(replace(ring, generation=ring.generation + 1, spent=frozenset(left_over)))
+        self._held.check_opens()
         for root in left_over:
             self._root.forget(root)
 
     def _secret(self, name: str) -> bytes:
-        secret = self._ring.secrets.get(name)
+        ring = self._held.whole()
+        if name not in ring.secrets and name not in ring.tombstones and self._shared:
+            ring = self._look_again(name)
+        secret = ring.secrets.get(name)
         if secret is None:
-            if name in self._ring.tombstones:
+            if name in ring.tombstones:
                 raise SecretDestroyed("its secret was destroyed by a purge")
             raise SecretMissing("the keyring has no secret of that name")
         return secret
 
-    def _write(self, ring: _Ring) -> None:
-        document = _sealed(ring, self._root)
-        self._store.swap(RING, self._document, document)
-        self._document = document
-        self._ring = ring
+    def _look_again(self, name: str) -> Ring:
+        """The ring, reread for a secret that another process may have made; not twice in a moment for one name."""
+        with self._held.changing:
+            now = self.now()
+            if now >= self._missed.get(name, -math.inf) + LOOK_AGAIN:
+                self.reread()
+                if len(self._missed) >= LOOKED_FOR:
+                    self._missed.clear()
+                self._missed[name] = now
+            return self._held.whole()
 
-
-def _sealed(ring: _Ring, root: Root) -> bytes:
-    key = os.urandom(SECRET_BYTES)
-    header = rfc8785.dumps(
-        {"root": ring.root, "generation": ring.generation, "wrapped": root.wrap(ring.root, key).hex()}
-    )
-    inside = {
-        "secrets": {name: secret.hex() for name, secret in ring.secrets.items()},
-        "tombstones": {
-            stone.name: {"commitment": stone.commitment.hex(), "at": stone.destroyed_at, "entry": stone.entry}
-            for stone in ring.tombstones.values()
-        },
-    }
-    clear = _MAGIC + header + b"\n"
-    nonce = os.urandom(NONCE_BYTES)
-    return clear + nonce + AESGCM(key).encrypt(nonce, json.dumps(inside).encode(), clear)
-
-
-def _opened(document: bytes, root: Root) -> _Ring:
-    try:
-        magic, header, sealed = document.split(b"\n", 2)
-        clear = magic + b"\n" + header + b"\n"
-        said = json.loads(header)
-        key = root.unwrap(said["root"], bytes.fromhex(said["wrapped"]))
-        inside: dict[str, Any] = json.loads(AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], clear))
-    except (ValueError, KeyError, TypeError, InvalidTag):
-        raise Unsound(
-            "the keyring does not open",
-            remedy="Restore the keyring and its root together, from one backup of the keyring.",
-        ) from None
-    secrets = {name: bytes.fromhex(secret) for name, secret in inside["secrets"].items()}
-    stones = {
-        name: Tombstone(name, bytes.fromhex(stone["commitment"]), stone["at"], stone["entry"])
-        for name, stone in inside["tombstones"].items()
-    }
-    return _Ring(said["generation"], said["root"], secrets, stones)
+    def _drop(self, names: Iterable[str]) -> None:
+        """Keep nothing that was derived from these secrets."""
+        self._derived.clear()
+        for name in names:
+            for told in self._told:
+                told(name)

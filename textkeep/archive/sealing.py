@@ -9,17 +9,20 @@ its id and its commitment). A row moved to any other place does not open.
 """
 
 import os
+import struct
 from collections.abc import Sequence
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from textkeep.archive.keyring import DERIVED_KEYS, NONCE_BYTES, Keyring, Purpose, prefixed
+from textkeep.archive.keyring import DERIVED_KEYS, Keyring, Purpose, prefixed
+from textkeep.archive.ring import NONCE_BYTES
 from textkeep.archive.text import Handle
 from textkeep.errors import TextkeepError, Unsound
 
 FORMAT: Final = b"\x01"
+_LENGTH: Final = struct.Struct(">I").pack
 
 
 class CannotOpen(Unsound):
@@ -31,35 +34,64 @@ class CannotOpen(Unsound):
 
 
 class Sealer:
-    """Seals and opens under the keys of a keyring. Its ciphers go as soon as the secret behind them is destroyed."""
+    """Seals and opens under the keys of a keyring.
+
+    Its ciphers go as soon as the secret behind them is destroyed, and are not used without the keyring's lease.
+    """
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._ciphers: dict[tuple[str, str, bytes], tuple[AESGCM, bytes]] = {}
+        self._sealed = self._opened = self._derived = 0
         keyring.subscribe(lambda _name: self._ciphers.clear())
 
+    def operations(self) -> dict[str, int]:
+        """How often keys were derived, and used to seal and to open; threads that meet may lose a count."""
+        return {"derive": self._derived, "seal": self._sealed, "open": self._opened}
+
     def seal(self, purpose: Purpose, shelf: str, org: Handle, bound: Sequence[bytes], plain: bytes) -> bytes:
-        """Seal `plain` in its place. Raises SecretDestroyed or SecretMissing."""
+        """Seal `plain` in its place. Raises SecretDestroyed or SecretMissing, and Outage without a lease."""
         nonce = os.urandom(NONCE_BYTES)
         cipher, place = self._cipher(purpose, shelf, org)
+        self._sealed += 1
         return FORMAT + nonce + cipher.encrypt(nonce, plain, place + prefixed(*bound))
 
+    def seal_all(
+        self, purpose: Purpose, shelf: str, org: Handle, wanted: Sequence[tuple[bytes, bytes, Sequence[bytes]]]
+    ) -> list[bytes]:
+        """Seal many of one place at once: each what binds it, in two parts, and its content in pieces.
+
+        Raises like `seal`.
+        """
+        cipher, place = self._cipher(purpose, shelf, org)
+        self._sealed += len(wanted)
+        nonces = os.urandom(NONCE_BYTES * len(wanted))
+        sealed: list[bytes] = []
+        for at, (one, other, pieces) in enumerate(wanted):
+            nonce = nonces[at * NONCE_BYTES : (at + 1) * NONCE_BYTES]
+            bound = b"".join((place, _LENGTH(len(one)), one, _LENGTH(len(other)), other))
+            sealed.append(FORMAT + nonce + cipher.encrypt(nonce, b"".join(pieces), bound))
+        return sealed
+
     def open(self, purpose: Purpose, shelf: str, org: Handle, bound: Sequence[bytes], sealed: bytes) -> bytes:
-        """What was sealed in that place. Raises CannotOpen, SecretDestroyed or SecretMissing."""
+        """What was sealed in that place. Raises like `seal`, and CannotOpen."""
         if sealed[:1] != FORMAT:
             raise CannotOpen("a sealed record is of no known format")
         start = 1 + NONCE_BYTES
         try:
             cipher, place = self._cipher(purpose, shelf, org)
+            self._opened += 1
             return cipher.decrypt(sealed[1:start], sealed[start:], place + prefixed(*bound))
         except (InvalidTag, ValueError):
             raise CannotOpen("a sealed record does not open in its place") from None
 
     def _cipher(self, purpose: Purpose, shelf: str, org: Handle) -> tuple[AESGCM, bytes]:
         """A cipher and the part of the associated data that all it seals has in common."""
+        self._keyring.live()
         name = (purpose, shelf, org)
         found = self._ciphers.get(name)
         if found is None:
+            self._derived += 1
             place = prefixed(FORMAT, shelf.encode(), org)
             found = (AESGCM(self._keyring.derive(purpose, shelf, org)), place)
             if len(self._ciphers) >= DERIVED_KEYS:

@@ -73,6 +73,24 @@ class Shelves:
                     remedy="Restore the keyring that belongs to this data.",
                 )
 
+    def confirm(self) -> None:
+        """Check, against a snapshot of its own. Raises like `check`.
+
+        Where others may be purging, ring and snapshot can be of two moments; so what does not fit is looked at again,
+        with both of them newer than that.
+        """
+        try:
+            self._check()
+        except Unsound:
+            if not self._store.shared:
+                raise
+            self._keyring.reread()
+            self._check()
+
+    def _check(self) -> None:
+        with self._store.reading() as connection:
+            self.check(connection)
+
     def ensure(self, now: datetime) -> int:
         """Open a shelf for every day not yet due and 30 ahead; gives how many were opened.
 

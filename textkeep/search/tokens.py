@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from textkeep.archive.keyring import Keyring, prefixed
+from textkeep.archive.keyring import EVERY_SECRET, Keyring, prefixed
 from textkeep.archive.text import Handle
 from textkeep.errors import TextkeepError
 
@@ -100,7 +100,8 @@ class Tokens:
         keyring.subscribe(self.forget)
 
     def of(self, shelf: str, org: Handle) -> ShelfTokens:
-        """The tokens of one organisation on one shelf. Raises SecretDestroyed or SecretMissing."""
+        """The tokens of one organisation on one shelf. Raises like `Keyring.derive`."""
+        self._keyring.live()
         made = self._shelves.get((shelf, org))
         if made is None:
             made = ShelfTokens(self._keyring.derive("token", shelf, org), org)
@@ -120,9 +121,11 @@ class Tokens:
                 self._shelves.clear()
 
     def forget(self, name: str) -> None:
-        """Drop what was derived from a secret (`shelf:NAME`, `org:HANDLE`), before it counts as destroyed."""
+        """Drop what was derived from a secret (`shelf:NAME`, `org:HANDLE`, or every one) before it counts as gone."""
         kind, _, rest = name.partition(":")
         with self._changing:
+            if name == EVERY_SECRET:
+                self._shelves.clear()
             gone = [key for key in self._shelves if (key[0] == rest if kind == "shelf" else key[1].hex() == rest)]
             for key in gone:
                 del self._shelves[key]
@@ -131,16 +134,17 @@ class Tokens:
 def padded(tokens: Sequence[str]) -> list[str]:
     """Distinct word tokens in sorted order, filled up with random ones so that only a size class can be told."""
     missing = size_class(len(tokens)) - len(tokens)
-    return sorted([*tokens, *(_noise() for _ in range(missing))])
+    return sorted([*tokens, *_noise(missing)])
 
 
-def _noise() -> str:
+def _noise(count: int) -> list[str]:
+    pop = _NOISE.pop
     try:
-        return _NOISE.pop()
+        return [pop() for _ in range(count)]
     except IndexError:
-        drawn = os.urandom(_NOISE_TOKENS * TOKEN_BYTES).hex()
-        _NOISE.extend(drawn[at : at + _HEX] for at in range(_HEX, len(drawn), _HEX))
-        return drawn[:_HEX]
+        drawn = os.urandom((_NOISE_TOKENS + count) * TOKEN_BYTES).hex()
+        _NOISE.extend(drawn[at : at + _HEX] for at in range(count * _HEX, len(drawn), _HEX))
+        return [drawn[at : at + _HEX] for at in range(0, count * _HEX, _HEX)]
 
 
 def size_class(count: int) -> int:

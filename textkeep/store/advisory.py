@@ -25,7 +25,7 @@ def try_hold(connection: Connection, name: str) -> bool:
 
 
 def try_share(connection: Connection, names: Sequence[str]) -> list[str]:
-    """Hold names together with others until the caller's transaction ends; gives those that nobody has, or wants, alone."""
+    """Hold names beside others until the caller's transaction ends; gives those nobody has, or waits for, alone."""
     if connection.dialect.name != "postgresql" or not names:
         return list(names)
     asked = [func.pg_try_advisory_xact_lock_shared(_key(name)).label(f"held{at}") for at, name in enumerate(names)]

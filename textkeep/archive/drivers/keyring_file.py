@@ -2,15 +2,18 @@
 
 from pathlib import Path
 
+from textkeep.archive.confirmed import Changed
 from textkeep.archive.drivers.files import make_folder, remove_durably, sync_folder, write_durably
-from textkeep.errors import Outage, Unsound
+from textkeep.errors import Outage
 
 
 class FolderStore:
-    """`KeyringStore` over a folder (0700) of files (0600).
+    """`KeyringStore` over a folder (0700) of files (0600), for one process: whoever opens it keeps others out.
 
     A document is written beside the old one, synced, read back, renamed over it, and the folder is synced.
     """
+
+    shared = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -28,11 +31,15 @@ class FolderStore:
         except OSError as exc:
             raise Outage("the keyring cannot be read", retry_after=30) from exc
 
+    def holds(self, name: str, body: bytes | None) -> bool:
+        """Whether a document is exactly this, or is not there for None."""
+        return self.read(name) == body
+
     def swap(self, name: str, was: bytes | None, now: bytes) -> None:
-        """Put `now` in the place of `was`. Raises Unsound where somebody else has changed it, Outage on a full disk."""
+        """Put `now` in the place of `was`. Raises Changed where it is not `was` any more, Outage on a full disk."""
         half = self._half(name)
         if self.read(name) != was:
-            raise Unsound(
+            raise Changed(
                 "the keyring was changed by somebody else",
                 remedy="Stop every other process that uses this keyring, then start again.",
             )

@@ -1,14 +1,15 @@
-"""A root key in a file: for one machine, and as strong as that machine's disk."""
+"""A root key in a file: for one machine, or for machines that share a folder, and as strong as that folder's disk."""
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from textkeep.archive.drivers.files import blank_durably, make_folder, remove_durably, sync_folder, write_durably
+from textkeep.archive.drivers.files import blank_durably, make_folder, sync_folder, write_durably
 from textkeep.errors import Outage, Unsound
 
 KEY_BYTES: Final = 32
@@ -22,6 +23,11 @@ class LocalRoot:
 
     Forgetting one overwrites its bytes before the name goes. On copy-on-write and flash storage the old blocks may
     outlive that; docs/cryptographic-erase.md says so, and an HSM or a KMS is the way out.
+
+    Processes that share a folder run as one user. Each key is written once and read by its name, so a file that is
+    half there (being made, being overwritten) is a key that does not open anything; whoever reads one that is just
+    being forgotten finds a newer ring. Each keyring has a folder of its own (`shared_folder`): who finishes what a
+    crash left over forgets every root that its ring does not stand on.
     """
 
     kind = "local"
@@ -61,8 +67,10 @@ class LocalRoot:
         if root not in self.known():
             return
         try:
-            blank_durably(path)
-            remove_durably(path)
+            with suppress(FileNotFoundError):  # somebody else forgets it too
+                blank_durably(path)
+            path.unlink(missing_ok=True)
+            sync_folder(self._folder)
         except OSError as exc:
             raise Outage("a root key cannot be destroyed", retry_after=30) from exc
 
@@ -74,16 +82,28 @@ class LocalRoot:
             raise Outage("the root keys cannot be read", retry_after=30) from exc
 
     def _key(self, root: str) -> bytes:
-        path = self._folder / root
-        if root not in self.known():
-            raise Unsound(
-                "the root key of the keyring is missing",
-                remedy="Restore the keyring and its root together, from one backup of the keyring.",
-            )
+        if not _ID.fullmatch(root):
+            raise _missing()
         try:
-            key = path.read_bytes()
+            key = (self._folder / root).read_bytes()
+        except FileNotFoundError:
+            raise _missing() from None
         except OSError as exc:
             raise Outage("the root keys cannot be read", retry_after=30) from exc
         if len(key) != KEY_BYTES:
             raise Unsound("the root key of the keyring is damaged")
         return key
+
+
+def shared_folder(folder: Path, keyring: str) -> Path:
+    """Where in a folder that machines share the roots of one keyring lie, by its id (`keyring.identity`)."""
+    if not _ID.fullmatch(keyring):
+        raise ValueError("not the id of a keyring")
+    return folder / keyring
+
+
+def _missing() -> Unsound:
+    return Unsound(
+        "the root key of the keyring is missing",
+        remedy="Restore the keyring and its root together, from one backup of the keyring.",
+    )
