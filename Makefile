@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 DATA ?= textkeep-data
 BIN := .venv/bin
 
-.PHONY: run test env bench soak
+.PHONY: run test env bench soak lock secrets engines
 
 run: env
 	$(BIN)/textkeep up --demo --data $(DATA)
 
-test: env
+test: env engines
 	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+
+# Fetches what the tests' engines need besides; says aloud what cannot be had, and goes on. docs/testing.md tells more.
+engines: env
+	$(BIN)/python -m tests.engines.prepare
 
 env: .venv/ready
 
@@ -25,3 +29,14 @@ bench: env
 
 soak: env
 	$(BIN)/python -m pytest -m soak --soak $(PYTEST_ARGS)
+
+# Needs uv. Every lock is made alike; what is locked already stays as it is unless LOCK_ARGS=--upgrade says otherwise.
+LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+
+lock:
+	$(LOCK) $(LOCK_ARGS) --extra dev --extra opensearch --extra kafka pyproject.toml -o requirements.lock
+	$(LOCK) $(LOCK_ARGS) --constraint requirements.lock --extra opensearch --extra kafka pyproject.toml -o requirements-service.lock
+	$(LOCK) $(LOCK_ARGS) --group pyproject.toml:build -o requirements-build.lock
+
+secrets:
+	deploy/make-secrets.sh

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import need
+from tests.engines.databases import Baseline, Prepared, fresh
 from tests.housing import NOON, House, SetClock, event
 from textkeep.store.engine import Store
 from textkeep.store.schema import migrate
+
+pytest_plugins = ["tests.engines.fixtures"]
 
 SHARED = Path(os.environ.get("TEXTKEEP_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -36,12 +40,16 @@ def shared() -> Path:
     return SHARED
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """A migrated store, on every engine there is."""
-    url = "sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'textkeep.db'}"
-    opened = Store.open(url)
-    migrate(opened)
+    """A migrated store, on every engine there is; on PostgreSQL opened by the owner of its tables."""
+    if request.param == "postgresql":
+        blank: Prepared = request.getfixturevalue("blank_postgres")
+        blank.baseline.restore()
+        opened = Store.open(blank.database.owner)
+    else:
+        opened = Store.open("sqlite://" if request.param == "memory" else f"sqlite:///{tmp_path / 'textkeep.db'}")
+        migrate(opened)
     yield opened
     opened.close()
 
@@ -64,23 +72,63 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["sqlite", "memory"])
-def house(request: pytest.FixtureRequest, built: Path, tmp_path: Path, clock: SetClock) -> Iterator[House]:
-    """A vault with its keyring and open shelves, on every engine there is."""
-    shutil.copytree(built / "keyring", tmp_path / "keyring")
-    if request.param == "memory":
-        opened = Store.open("sqlite://")
-        with closing(sqlite3.connect(built / "textkeep.db")) as source, opened.transaction() as connection:
-            inside = connection.connection.driver_connection
-            assert isinstance(inside, sqlite3.Connection)
-            connection.exec_driver_sql("COMMIT")
-            source.backup(inside)
-            connection.exec_driver_sql("BEGIN")
+@pytest.fixture(scope="session")
+def blank_postgres(request: pytest.FixtureRequest) -> Iterator[Prepared]:
+    """A migrated database without a shelf."""
+    with fresh(need(request, "postgres").address) as database:
+        opened = Store.open(database.owner)
+        migrate(opened, service_role=database.role)
+        opened.close()
+        yield Prepared(database, Baseline(database.owner))
+
+
+@pytest.fixture(scope="session")
+def built_postgres(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    """What `built` is, in a database; its keyring lies in the folder `keyring`."""
+    folder = tmp_path_factory.mktemp("built-postgres") / "keyring"
+    with fresh(need(request, "postgres").address) as database:
+        owned = Store.open(database.owner)
+        migrate(owned, service_role=database.role)
+        owned.close()
+        opened = Store.open(database.service)
+        House.build(opened, folder, SetClock(NOON))
+        opened.close()
+        yield Prepared(database, Baseline(database.owner), folder)
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgresql"])
+def house(request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock) -> Iterator[House]:
+    """A vault with its keyring and open shelves, on every engine there is (PostgreSQL: as a role that owns nothing)."""
+    behind = None
+    if request.param == "postgresql":
+        prepared: Prepared = request.getfixturevalue("built_postgres")
+        prepared.baseline.restore()
+        shutil.copytree(prepared.keyring, tmp_path / "keyring")
+        opened, behind = Store.open(prepared.database.service), Store.open(prepared.database.owner)
     else:
-        shutil.copy(built / "textkeep.db", tmp_path / "textkeep.db")
-        opened = Store.open(f"sqlite:///{tmp_path / 'textkeep.db'}")
-    yield House.build(opened, tmp_path / "keyring", clock)
+        built: Path = request.getfixturevalue("built")
+        shutil.copytree(built / "keyring", tmp_path / "keyring")
+        opened = _in_memory(built) if request.param == "memory" else _copied(built, tmp_path)
+    yield House.build(opened, tmp_path / "keyring", clock, behind=behind)
     opened.close()
+    if behind is not None:
+        behind.close()
+
+
+def _in_memory(built: Path) -> Store:
+    opened = Store.open("sqlite://")
+    with closing(sqlite3.connect(built / "textkeep.db")) as source, opened.transaction() as connection:
+        inside = connection.connection.driver_connection
+        assert isinstance(inside, sqlite3.Connection)
+        connection.exec_driver_sql("COMMIT")
+        source.backup(inside)
+        connection.exec_driver_sql("BEGIN")
+    return opened
+
+
+def _copied(built: Path, folder: Path) -> Store:
+    shutil.copy(built / "textkeep.db", folder / "textkeep.db")
+    return Store.open(f"sqlite:///{folder / 'textkeep.db'}")
 
 
 __all__ = ["NOON", "House", "SetClock", "event"]

@@ -37,7 +37,11 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 @dataclass
 class House:
-    """The vault and all it stands on, built as the service builds it."""
+    """The vault and all it stands on, built as the service builds it.
+
+    `behind` is the same database for who may do everything in it: what the service's own role may not (altering what
+    is sealed, say) happens behind its back.
+    """
 
     folder: Path
     store: Store
@@ -50,10 +54,12 @@ class House:
     papers: Papers
     vault: Vault
     activity: Activity
+    behind: Store
 
     @classmethod
-    def build(cls, store: Store, folder: Path, clock: SetClock) -> "House":
+    def build(cls, store: Store, folder: Path, clock: SetClock, *, behind: Store | None = None) -> "House":
         """Open the keyring in `folder` (a new one where there is none) over a migrated store, and run the checks."""
+        behind = behind or store
         keyring = Keyring.open(FolderStore(folder), LocalRoot(folder / "roots"), create=True)
         sealer = Sealer(keyring)
         shelves = Shelves(store, keyring)
@@ -67,11 +73,12 @@ class House:
         vault = Vault(store, shelves, sealer, Tags(keyring), papers, clock)
         activity = Activity(store, shelves, papers, clock)
         persons = Persons(keyring, sealer)
-        return cls(folder, store, clock, keyring, sealer, shelves, organisations, persons, papers, vault, activity)
+        rooms = (keyring, sealer, shelves, organisations, persons, papers, vault, activity)
+        return cls(folder, store, clock, *rooms, behind)
 
     def reopened(self) -> "House":
         """The same house after a restart over the same store and keyring."""
-        return House.build(self.store, self.folder, self.clock)
+        return House.build(self.store, self.folder, self.clock, behind=self.behind)
 
 
 def event(number: int = 1, **data: Any) -> dict[str, Any]:
