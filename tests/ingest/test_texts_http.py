@@ -228,7 +228,7 @@ def test_a_writer_that_is_behind_answers_429_and_when_to_come_again(
 def test_an_outage_of_the_database_is_503_and_nothing_is_stored(
     served: Serving, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Sequence[Batch]) -> list[Receipt]:
+    def fail(*_: Sequence[Batch] | None) -> list[Receipt]:
         raise Outage("the database does not answer", retry_after=7)
 
     client = served.client("producer")

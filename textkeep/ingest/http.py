@@ -2,11 +2,12 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, params
 from fastapi import Path as InPath
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
@@ -52,12 +53,17 @@ _BODIES: Final[dict[str, Any]] = {
 }
 
 
-def router(intake: Intake, door: Door, vault: Vault, quarantine: Quarantine) -> APIRouter:
-    """`POST /v1/texts`, `GET /v1/batches/{id}` and `GET /v1/quarantine`."""
+def router(
+    intake: Intake, door: Door, vault: Vault, quarantine: Quarantine, *, fresh: Sequence[params.Depends] = ()
+) -> APIRouter:
+    """`POST /v1/texts`, `GET /v1/batches/{id}` and `GET /v1/quarantine`.
+
+    `fresh` is what lets a request know of organisations that other processes have registered; intake looks by itself.
+    """
     routes = APIRouter(prefix="/v1")
     _add_texts(routes, intake, door)
     _add_batches(routes, vault)
-    _add_quarantine(routes, quarantine)
+    _add_quarantine(routes, quarantine, fresh)
     return routes
 
 
@@ -129,8 +135,8 @@ def _add_batches(routes: APIRouter, vault: Vault) -> None:
         return {name: value for name, value in asdict(stored).items() if name != "producer"}
 
 
-def _add_quarantine(routes: APIRouter, quarantine: Quarantine) -> None:
-    @routes.get("/quarantine", tags=["quarantine"])
+def _add_quarantine(routes: APIRouter, quarantine: Quarantine, fresh: Sequence[params.Depends]) -> None:
+    @routes.get("/quarantine", tags=["quarantine"], dependencies=fresh)
     def list_quarantine(
         principal: Caller,
         why: Why = "",
@@ -141,7 +147,7 @@ def _add_quarantine(routes: APIRouter, quarantine: Quarantine) -> None:
         """What was set aside: newest day first, without content. Recorded with its reason."""
         return asdict(quarantine.page(principal, as_meant(why), org_id=org_id, cursor=cursor, limit=limit))
 
-    @routes.get("/quarantine/{shelf}/{paper_id}", tags=["quarantine"])
+    @routes.get("/quarantine/{shelf}/{paper_id}", tags=["quarantine"], dependencies=fresh)
     def read_quarantined(
         principal: Caller,
         shelf: Annotated[str, InPath(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")],

@@ -1,20 +1,20 @@
 """Intake: the records of a request to its receipt. Parses, decides, hands to the vault."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from textkeep.access import rules
 from textkeep.access.principal import Principal
 from textkeep.archive.batch import Batch, Incoming, Receipt
 from textkeep.archive.text import Handle
-from textkeep.archive.vault import Vault
+from textkeep.archive.vault import Beside, Vault
 from textkeep.clock import Clock
 from textkeep.directory.directory import Directory
 from textkeep.errors import Forbidden, TooLarge
 from textkeep.ingest.eligibility import decide
 from textkeep.ingest.splitting import MAX_RECORDS
-from textkeep.ingest.wire import Parsed, Rejected, parse
+from textkeep.ingest.wire import Arrived, Parsed, Rejected, parse
 
 
 class Intake:
@@ -36,12 +36,13 @@ class Intake:
         """The batch that a request becomes, every record decided; nothing is stored.
 
         Raises Forbidden where the principal may not write texts, or where every organisation that the records name is
-        foreign to it; TooLarge over MAX_RECORDS.
+        foreign to it; TooLarge over MAX_RECORDS; Outage where the directory cannot be looked at.
         """
         rules.require(principal, "texts.write", None)
         if len(records) > MAX_RECORDS:
             raise TooLarge(f"a request has at most {MAX_RECORDS} records")
         parsed = [parse(raw) for raw in records]
+        self._directory.refresh()  # what another process has registered by now is never unknown here
         self._require_own(principal, parsed)
         now = self._clock()
         decided = [
@@ -50,12 +51,40 @@ class Intake:
         ]
         return Batch(uuid.uuid4().hex, now, principal.person, decided)
 
-    def store(self, batches: Sequence[Batch]) -> list[Receipt]:
-        """The receipts of prepared batches, in one transaction. Raises Outage; then nothing of any batch is stored."""
-        return self._vault.accept(batches)
+    def gather(self, principal: Principal, arrived: Sequence[Arrived]) -> Batch:
+        """The batch that records become which came one by one; nothing is stored.
+
+        What is foreign to the principal is each record's own fault, also where all of them are: nobody stands behind
+        them who could be told. Raises Forbidden where the principal may not write texts; TooLarge over MAX_RECORDS;
+        Outage where the directory cannot be looked at.
+        """
+        rules.require(principal, "texts.write", None)
+        if len(arrived) > MAX_RECORDS:
+            raise TooLarge(f"a batch has at most {MAX_RECORDS} records")
+        parsed = [fault or parse(raw) for raw, _, fault in arrived]
+        self._directory.refresh()
+        now = self._clock()
+        decided = [
+            self._decide(principal, index, each.raw, record, now, each.origin)
+            for index, (each, record) in enumerate(zip(arrived, parsed, strict=True))
+        ]
+        return Batch(uuid.uuid4().hex, now, principal.person, decided)
+
+    def store(self, batches: Sequence[Batch], beside: Beside | None = None) -> list[Receipt]:
+        """The receipts of prepared batches, in one transaction. Raises Outage; then nothing of any batch is stored.
+
+        `beside` is done in the same transaction, before anything else; what it raises undoes all of it.
+        """
+        return self._vault.accept(batches, beside)
 
     def _decide(
-        self, principal: Principal, index: int, raw: bytes, record: Parsed | Rejected, now: datetime
+        self,
+        principal: Principal,
+        index: int,
+        raw: bytes,
+        record: Parsed | Rejected,
+        now: datetime,
+        origin: Mapping[str, str | int] | None = None,
     ) -> Incoming:
         if isinstance(record, Rejected):
             handle = self._own(principal, record.org_id)
@@ -70,6 +99,7 @@ class Intake:
                 "quarantine",
                 verdict.reason,
                 verdict.field,
+                origin=origin,
             )
         event, sent_at = record.event, record.sent_at
         facts = self._directory.as_of(event.data.org_id, event.data.user_id, sent_at)
@@ -87,6 +117,7 @@ class Intake:
             verdict.reason,
             verdict.field,
             verdict.flags,
+            origin,
         )
 
     def _require_own(self, principal: Principal, parsed: Sequence[Parsed | Rejected]) -> None:

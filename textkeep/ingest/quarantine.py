@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -31,7 +31,10 @@ _CURSOR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One quarantined record: where it lies, why, and which member was amiss. `org_id` is None for the house's own."""
+    """One quarantined record: where it lies, why, and which member was amiss. `org_id` is None for the house's own.
+
+    `origin` is its topic, partition and offset, and in a batch its element; None where it came over HTTP.
+    """
 
     paper_id: str
     shelf: str
@@ -42,6 +45,7 @@ class Entry:
     batch_id: str
     index: int
     size: int
+    origin: Mapping[str, str | int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ class Quarantine:
             said["batch"],
             said["index"],
             len(raw),
+            said.get("origin"),
         )
 
 

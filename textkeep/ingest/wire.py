@@ -7,7 +7,7 @@ to name the reason and the member; no value of it is ever repeated.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -61,6 +61,17 @@ class Rejected:
 
     def __repr__(self) -> str:
         return f"Rejected({self.reason}, {self.field})"
+
+
+class Arrived(NamedTuple):
+    """A record as a door hands it over: its bytes, where it lay, and what the door itself found amiss with it."""
+
+    raw: bytes
+    origin: Mapping[str, str | int] | None = None
+    fault: Rejected | None = None
+
+    def __repr__(self) -> str:
+        return f"Arrived({self.fault})"
 
 
 _anything: Final = msgspec.json.Decoder()

@@ -21,7 +21,7 @@ ENTRY_BYTES: Final = 4096
 KINDS: Final = frozenset(
     {"slice", "refusals", "quarantine", "returned", "hold", "release", "approval", "intent", "committed"}
     | {"key-destroyed", "erased", "purge", "kept", "activity", "capability", "token", "restore", "missed-run"}
-    | {"clock-reset"}
+    | {"clock-reset", "unread"}
 )
 """What an entry can speak of."""
 
