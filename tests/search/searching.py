@@ -25,6 +25,14 @@ PERSON = b"\x07" * 8
 WHY = "matter 4711"
 
 
+class Together(EmbeddedIndex):
+    """An index in memory that is asked for so many days at once."""
+
+    def __init__(self, together: int) -> None:
+        super().__init__(":memory:")
+        self.together = together
+
+
 @dataclass
 class Searching:
     """Vault, index, follower, finder and reader."""

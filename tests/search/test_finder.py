@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.housing import House, event
-from tests.search.searching import PERSON, WHY, Searching
+from tests.search.searching import PERSON, WHY, Searching, Together
 from textkeep.access.principal import Principal
 from textkeep.access.reasons import MAX_REASON
 from textkeep.archive.shelf import RETENTION, Day
@@ -21,9 +21,9 @@ from textkeep.search.index import NoIndex
 pytestmark = pytest.mark.parametrize("house", ["memory"], indirect=True)
 
 
-@pytest.fixture
-def searching(house: House) -> Searching:
-    return Searching.build(house)
+@pytest.fixture(params=[1, 5], ids=["a day at a time", "five days together"])
+def searching(house: House, request: pytest.FixtureRequest) -> Searching:
+    return Searching.build(house, Together(request.param))
 
 
 def test_results_are_whole_texts_newest_first(searching: Searching) -> None:

@@ -30,7 +30,19 @@ def document_of(opened: Opened, made: ShelfTokens, found: Collection[str]) -> Do
     """The document of a text whose words are `found`; with the flags that `opened` carries."""
     text = opened.event.data
     terms = padded(made.keep("word", found))
-    terms.append(made.organisation)
+    terms += _attributes(opened, made)
+    return Document(opened.id, milliseconds(text.sent_at), segments(text.body), terms)
+
+
+def true_terms(opened: Opened, made: ShelfTokens, found: Collection[str]) -> list[Term]:
+    """What the document of a text must have, whatever it was padded with: these words and all that is known of it."""
+    words = [word_term(made, word) for word in found]
+    return words + [Term(term, keyed=":" not in term) for term in _attributes(opened, made)]
+
+
+def _attributes(opened: Opened, made: ShelfTokens) -> list[str]:
+    text = opened.event.data
+    terms = [made.organisation]
     terms += made.keep("user", (folded_user(text.user_id),))
     terms += made.keep("from", (text.from_,))
     terms += made.keep("to", (text.to,))
@@ -39,7 +51,7 @@ def document_of(opened: Opened, made: ShelfTokens, found: Collection[str]) -> Do
     if text.reason is not None:
         terms.append(reason_term(made, fold(text.reason).strip()).term)
     terms += [f"flag:{flag}" for flag in opened.flags]
-    return Document(opened.id, milliseconds(text.sent_at), segments(text.body), terms)
+    return terms
 
 
 def words_of(opened: Opened) -> set[str]:

@@ -13,11 +13,15 @@ from textkeep.errors import Outage
 
 
 class NoIndex(Outage):
-    """The shelf has no index: not yet, or no more."""
+    """The shelf has no index: not yet, or no more. `shelf` is its name, where one of several is meant."""
 
     problem = "no-index"
     title = "A day cannot be searched at the moment"
     remedy = "Run `textkeep rebuild`."
+
+    def __init__(self, detail: str, *, shelf: str | None = None) -> None:
+        super().__init__(detail)
+        self.shelf = shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What one slice adds to its shelf: its documents, and earlier versions again that it tells something about."""
+    """What one slice adds to its shelf: its documents, and earlier versions again that it tells something about.
+
+    One that is made again has the same documents, though their padding may differ.
+    """
 
     shelf: str
     slice: int
@@ -84,7 +91,7 @@ Plan = Everything | Term | AllOf | AnyOf
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Which part of a shelf, and in which order.
+    """Which part of a shelf, or of several, and in which order.
 
     `start` and `until` are milliseconds, the second one exclusive. Newest first, unless `oldest_first`. Only what comes
     behind `after` in that order (its moment, then its id) is given, and of that the first `limit`.
@@ -97,22 +104,36 @@ class Window:
     oldest_first: bool = False
 
 
+Asked = Sequence[tuple[str, Plan]]
+"""Shelves, each with its own plan: one, or several days in the order of the window."""
+
+
 class IndexDriver(Protocol):
     """Holds one index a shelf.
 
     A driver MUST keep documents apart by shelf, and MUST answer in the exact order of `Hit`, each id once however
-    often it was added. It MUST treat an id that is added again as having the terms of every addition. It MUST make
-    `add` durable before it returns, all additions of one call or none, and MUST add nothing of a slice that the shelf
-    already holds. It MUST NOT make an index by adding to it, only by `create`: a slow writer never brings a purged
-    shelf back. It MUST NOT keep, log or quote a term beyond the index itself. Where its engine does not answer it
-    raises Outage.
+    often it was added. It MUST find an id that was added by several slices through whatever fits one of these
+    additions, in whichever order they came; so who adds an id again says all of its terms again. When `add` returns,
+    everything MUST be durable and findable; where it raises, some of it may be, and the same call again completes it.
+    Adding a slice again MUST change nothing that a query can see. It MUST NOT make an index by adding to it, only by
+    `create`: a slow writer never brings a purged shelf back. It MUST NOT answer where a part of it is out of reach:
+    what is missing never looks like no hit. It MUST NOT keep, log or quote a term beyond the index itself. Where its
+    engine does not answer in time it raises Outage.
     """
+
+    @property
+    def together(self) -> int:
+        """How many shelves one `query` takes at most."""
+
+    @property
+    def step_texts(self) -> int:
+        """How many texts are best handed over by one `add`."""
 
     def create(self, shelves: Collection[str]) -> None:
         """Make an empty index for each shelf that has none."""
 
     def add(self, additions: Sequence[Addition]) -> None:
-        """Add documents. Raises NoIndex where a shelf has no index; then nothing was added."""
+        """Add documents. Raises NoIndex where a shelf has no index; then nothing was added to that shelf."""
 
     def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
         """Make a shelf's index anew from these alone; the old one answers until the new one is whole.
@@ -124,16 +145,26 @@ class IndexDriver(Protocol):
         """Remove a shelf's index, so that nothing of it is left in any file or log of the driver; or do nothing."""
 
     def exists(self, shelf: str) -> bool:
-        """Whether the shelf has an index. It MUST look, and MUST NOT answer from memory."""
+        """Whether anything of a shelf is in the engine. It MUST look, and MUST NOT answer from memory."""
+
+    def shelves(self) -> set[str]:
+        """Every shelf of which anything is in the engine; what somebody brought back after a `drop` included."""
 
     def ids(self, shelf: str) -> set[TextId]:
         """Every id in a shelf's index. Raises NoIndex."""
 
     def slices(self, shelf: str) -> set[int]:
-        """Every slice that a shelf's index holds. Raises NoIndex."""
+        """Every slice that a shelf's index holds a document of. Raises NoIndex."""
 
-    def query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
-        """The documents of a plan, in order. Raises NoIndex."""
+    def query(self, asked: Asked, window: Window) -> list[Hit]:
+        """The first `window.limit` documents over all these shelves, each by its own plan, in order.
+
+        A keyed term of one shelf never stands in a document of another: a driver may rely on that to ask for all of
+        them in one. Raises NoIndex that names the shelf, where one of them has none.
+        """
+
+    def warnings(self) -> list[str]:
+        """What an operator should know about the engine, a sentence each."""
 
     def close(self) -> None:
         """Give everything back. Nothing else may be called afterwards."""

@@ -1,6 +1,6 @@
 """Asking the index day after day, in one order, for as long as somebody wants more."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,11 +25,24 @@ AHEAD: Final = timedelta(days=1)
 _TICK: Final = timedelta(microseconds=1)
 
 ASKED_AT_ONCE: Final = 1_000
-"""Hits asked of one shelf at once, at most."""
+"""Hits asked of a group of shelves at once, at most."""
+
+FIRST_TOGETHER: Final = 8
+"""Days in the first group that is asked, where the index takes several."""
+
+GROWTH: Final = 4
+"""How many times larger each further group is: a rare word is looked for in all days with some four questions."""
+
+DEAR_GROWTH: Final = 2
+"""The same where each day's vocabulary has to be opened first: fewer of them in vain."""
 
 
 class Scan:
-    """One walk over the days of a search. `shelves_searched` counts those it has come to."""
+    """One walk over the days of a search. `shelves_searched` counts those it has come to.
+
+    Days are asked in groups that grow, as large as the index takes them: what is common fills its page from the first
+    few days, what is rare is looked for in all of them with a few questions.
+    """
 
     def __init__(
         self,
@@ -38,8 +51,10 @@ class Scan:
         days: list[str],
         plan_of: Callable[[str], Plan],
         window: Window,
+        growth: int = GROWTH,
     ) -> None:
         self.org = org
+        self._growth = growth
         self.shelves_searched = 0
         self._scans = scans
         self._days = days
@@ -50,26 +65,54 @@ class Scan:
 
     def hits(self) -> Iterator[Hit]:
         """What the index proposes, in order, each once; asks for more only when more is taken."""
-        for shelf in self._days:
-            self.shelves_searched += 1
-            try:
-                plan = self._plan_of(shelf)
-                yield from self._of_shelf(shelf, plan)
-            except SecretDestroyed:
-                continue  # purged while this search ran: nothing of it can be read any more
-            except NoIndex:
-                if self._scans.is_open(shelf):
-                    raise  # something of it was indexed: it must have an index
+        at, size = 0, min(FIRST_TOGETHER, self._scans.index.together)
+        while at < len(self._days):
+            group = self._days[at : at + size]
+            yield from self._of_group(at, group)
+            at += len(group)
+            self.shelves_searched = at
+            size = min(self._growth * size, self._scans.index.together)
 
-    def _of_shelf(self, shelf: str, plan: Plan) -> Iterator[Hit]:
+    def _of_group(self, at: int, group: Sequence[str]) -> Iterator[Hit]:
+        self.shelves_searched = at + 1
+        places = {shelf: at + number for number, shelf in enumerate(group, 1)}
         # Days between the first and the last lie inside the window as a whole.
-        window = self._unbounded if shelf in self._inner else self._window
-        while True:
-            hits = self._scans.index.query(shelf, plan, window)
-            yield from hits
+        window = self._unbounded if self._inner.issuperset(group) else self._window
+        asked = self._plans(group)
+        while asked:
+            try:
+                hits = self._scans.index.query(asked, window)
+            except NoIndex as missing:
+                asked = self._without_purged(asked, missing)
+                continue
+            for hit in hits:
+                self.shelves_searched = places.get(hit.id.day.isoformat(), self.shelves_searched)
+                yield hit
             if len(hits) < window.limit:
                 return
             window = replace(window, limit=min(2 * window.limit, ASKED_AT_ONCE), after=hits[-1])
+            asked = self._from(hits[-1], asked)
+
+    def _plans(self, group: Sequence[str]) -> list[tuple[str, Plan]]:
+        plans = []
+        for shelf in group:
+            try:
+                plans.append((shelf, self._plan_of(shelf)))
+            except SecretDestroyed:
+                continue  # purged while this search ran: nothing of it can be read any more
+        return plans
+
+    def _without_purged(self, asked: Sequence[tuple[str, Plan]], missing: NoIndex) -> list[tuple[str, Plan]]:
+        """The plans but that of a shelf which is no longer open. Raises NoIndex again where all of them are."""
+        gone = {shelf for shelf, _ in asked if missing.shelf in (None, shelf) and not self._scans.is_open(shelf)}
+        if not gone:
+            raise missing  # something of it was indexed: it must have an index
+        return [each for each in asked if each[0] not in gone]
+
+    def _from(self, hit: Hit, asked: list[tuple[str, Plan]]) -> list[tuple[str, Plan]]:
+        """The plans that are not yet done with when the last answer ended at a hit."""
+        there = hit.id.day.isoformat()
+        return [each for each in asked if (each[0] >= there if self._window.oldest_first else each[0] <= there)]
 
 
 class Scans:
@@ -105,7 +148,7 @@ class Scans:
         days = self._days(start, until)
         if after is not None:
             days = [day for day in days if day <= after.id.day.isoformat()]
-        return Scan(self, org, days[::-1], plan_of, window)
+        return Scan(self, org, days[::-1], plan_of, window, DEAR_GROWTH if wanted else GROWTH)
 
     def of_pair(
         self, org: Handle, one: str, other: str, *, first: int, now: datetime, after: Hit, oldest_first: bool

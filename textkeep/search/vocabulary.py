@@ -2,18 +2,23 @@
 
 A segment is UTF-8 text: the words, sorted, one a line; an empty line; the numbers, sorted, one a line. Segments are
 only added, and made one when they are many.
+
+Several followers add to one vocabulary at once. Only one of them compacts it at a time (an advisory lock of shelf and
+organisation, tried and never waited for: the others leave it to that one), and what it removes is exactly what it has
+read: a segment that came in the meantime stays.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from textkeep.archive.papers import Papers
 from textkeep.archive.sealing import CannotOpen
 from textkeep.archive.text import Handle
+from textkeep.store import advisory
 from textkeep.store.tables import papers_of
 
 MAX_SEGMENTS: Final = 32
@@ -56,17 +61,30 @@ class Vocabulary:
         added = self._added.get((shelf, org), 0) + 1
         if added >= LOOK_EVERY:
             added = 0
-            if len(_ids(connection, shelf, org)) > MAX_SEGMENTS:
+            if _count(connection, shelf, org) > MAX_SEGMENTS:
                 self._compact(connection, shelf, org, now=now)
         if len(self._added) >= REMEMBERED:
             self._added.clear()
         self._added[shelf, org] = added
 
-    def replace(self, connection: Connection, shelf: str, org: Handle, plain: bytes, *, now: datetime) -> None:
-        """Put one segment in the place of all there are, whether or not they open."""
-        old = _ids(connection, shelf, org)
-        self._papers.add(connection, shelf, "vocabulary", org, plain, now=now)
-        self._papers.remove(connection, shelf, old)
+    def segments(self, connection: Connection, shelf: str) -> list[bytes]:
+        """The ids of the segments of a shelf, whether or not they open."""
+        table = papers_of(shelf)
+        return list(connection.scalars(select(table.c.id).where(table.c.kind == "vocabulary")))
+
+    def replace(
+        self,
+        connection: Connection,
+        shelf: str,
+        segments: Sequence[bytes],
+        plains: Mapping[Handle, bytes],
+        *,
+        now: datetime,
+    ) -> None:
+        """Put one new segment for each organisation in the place of these old ones; any other stays."""
+        for org, plain in plains.items():
+            self._papers.add(connection, shelf, "vocabulary", org, plain, now=now)
+        self._papers.remove(connection, shelf, segments)
 
     def expand(
         self, connection: Connection, shelf: str, org: Handle, wanted: Collection[str]
@@ -92,16 +110,20 @@ class Vocabulary:
         return bounded
 
     def _compact(self, connection: Connection, shelf: str, org: Handle, *, now: datetime) -> None:
+        if not advisory.try_hold(connection, f"vocabulary {shelf} {org.hex()}"):
+            return
         words: set[str] = set()
         numbers: set[str] = set()
+        merged: list[bytes] = []
         try:
             for paper in self._papers.of_kind(connection, shelf, "vocabulary", org):
                 some_words, some_numbers = read(paper.plain)
                 words.update(some_words)
                 numbers.update(some_numbers)
+                merged.append(paper.id)
         except CannotOpen:
             return  # stays as it is until a rebuild: a prefix does not narrow the search there, and finds the same
-        self.replace(connection, shelf, org, written(words, numbers), now=now)
+        self.replace(connection, shelf, merged, {org: written(words, numbers)}, now=now)
 
 
 def _expand(words: Sequence[str], prefix: str, into: set[str]) -> None:
@@ -112,8 +134,7 @@ def _expand(words: Sequence[str], prefix: str, into: set[str]) -> None:
         into.add(word)
 
 
-def _ids(connection: Connection, shelf: str, org: Handle) -> list[bytes]:
-    """The segments there are, unopened."""
+def _count(connection: Connection, shelf: str, org: Handle) -> int:
     table = papers_of(shelf)
-    wanted = select(table.c.id).where(table.c.kind == "vocabulary", table.c.org == org)
-    return list(connection.scalars(wanted))
+    wanted = select(func.count()).select_from(table).where(table.c.kind == "vocabulary", table.c.org == org)
+    return int(connection.execute(wanted).scalar_one())

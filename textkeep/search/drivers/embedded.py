@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ from textkeep.archive.text import TextId
 from textkeep.errors import Outage, TextkeepError
 from textkeep.search.drivers import fts
 from textkeep.search.drivers.fts import Tables
-from textkeep.search.index import Addition, Document, Hit, NoIndex, Plan, Window
+from textkeep.search.index import Addition, Asked, Document, Hit, NoIndex, Plan, Window
 from textkeep.store.sqlite import PRAGMAS, cause_of, primary_code
 
 FILE: Final = "index.db"
@@ -39,7 +40,11 @@ _PRAGMAS: Final = (*PRAGMAS, "PRAGMA wal_autocheckpoint=8000")
 
 
 class EmbeddedIndex:
-    """An IndexDriver on SQLite: a file of its own, or memory."""
+    """An IndexDriver on SQLite: a file of its own, or memory. What one `add` is given it adds as a whole or not at all,
+    and nothing of a slice that the shelf already holds."""
+
+    together = 1
+    step_texts = 1_000
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -105,7 +110,7 @@ class EmbeddedIndex:
                 connection.executemany("INSERT OR IGNORE INTO slices (shelf, slice) VALUES (?, ?)", rows)
         if not there:
             self.drop(shelf)
-            raise NoIndex("the index was dropped while it was made anew")
+            raise NoIndex("the index was dropped while it was made anew", shelf=shelf)
 
     def drop(self, shelf: str) -> None:
         """Remove a shelf's index: its pages are overwritten, and the write-ahead log is emptied."""
@@ -130,12 +135,21 @@ class EmbeddedIndex:
             found = connection.execute("SELECT 1 FROM sqlite_master WHERE name IN (?, ?, ?, ?)", names).fetchone()
             return found is not None or _has(connection, shelf)
 
+    def shelves(self) -> set[str]:
+        """Every shelf of which anything is in the file."""
+        with self._reading() as connection:
+            listed = connection.execute("SELECT name FROM shelves UNION SELECT shelf FROM slices")
+            return {row[0] for row in listed} | fts.shelves(connection)
+
     def ids(self, shelf: str) -> set[TextId]:
         """Every id in a shelf's index."""
         tables = Tables.of(shelf)
-        with self._reading() as connection:
+        with self._reading(shelf) as connection:
             rows = connection.execute(f"SELECT place, day, tag, version FROM {tables.docs}")  # noqa: S608
-            return {fts.id_of(row) for row in rows}
+            try:
+                return {fts.id_of(row) for row in rows}
+            except (TypeError, ValueError, OverflowError):
+                raise Outage("the index holds a document that is not ours", retry_after=RETRY_AFTER) from None
 
     def slices(self, shelf: str) -> set[int]:
         """Every slice that a shelf's index holds."""
@@ -143,8 +157,17 @@ class EmbeddedIndex:
             _must_have(connection, shelf)
             return {row[0] for row in connection.execute("SELECT slice FROM slices WHERE shelf = ?", (shelf,))}
 
-    def query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
-        """The documents of a plan, in order."""
+    def query(self, asked: Asked, window: Window) -> list[Hit]:
+        """The documents of some plans, in order."""
+        if len(asked) == 1:
+            return self._query(*asked[0], window)
+        found: list[Hit] = []
+        for shelf, plan in asked:
+            if len(found) < window.limit:
+                found += self._query(shelf, plan, replace(window, limit=window.limit - len(found)))
+        return found
+
+    def _query(self, shelf: str, plan: Plan, window: Window) -> list[Hit]:
         wanted = fts.expression(plan)
         if wanted == fts.NOTHING or window.limit <= 0:
             return []
@@ -153,12 +176,16 @@ class EmbeddedIndex:
         try:
             return fts.ask(reader, shelf, wanted, window)
         except sqlite3.Error as exc:
-            problem = _in_words(exc)
+            problem = _in_words(exc, shelf)
             if problem is None:
                 raise
             raise problem from exc
         finally:
             self._give_back(reader)
+
+    def warnings(self) -> list[str]:
+        """Nothing: one file has no settings that others could change."""
+        return []
 
     def close(self) -> None:
         """Give the connections back."""
@@ -193,10 +220,10 @@ class EmbeddedIndex:
                 raise
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self, shelf: str | None = None) -> Iterator[sqlite3.Connection]:
         reader = self._borrow()
         try:
-            with _translated():
+            with _translated(shelf):
                 yield reader
         finally:
             self._give_back(reader)
@@ -227,7 +254,7 @@ def _has(connection: sqlite3.Connection, shelf: str) -> bool:
 
 def _must_have(connection: sqlite3.Connection, shelf: str) -> None:
     if not _has(connection, shelf):
-        raise NoIndex("a day has no index")
+        raise NoIndex("a day has no index", shelf=shelf)
 
 
 def _take_slice(connection: sqlite3.Connection, addition: Addition) -> bool:
@@ -250,17 +277,17 @@ def _chunks(additions: Iterable[Addition], slices: list[int]) -> Iterator[list[D
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(shelf: str | None = None) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as exc:
-        problem = _in_words(exc)
+        problem = _in_words(exc, shelf)
         if problem is None:
             raise
         raise problem from exc
 
 
-def _in_words(exc: sqlite3.Error) -> TextkeepError | None:
+def _in_words(exc: sqlite3.Error, shelf: str | None = None) -> TextkeepError | None:
     """What an error of the index means to the house; None where the house itself is at fault."""
     cause = cause_of(exc)
     if cause == "outage":
@@ -268,5 +295,5 @@ def _in_words(exc: sqlite3.Error) -> TextkeepError | None:
     if cause == "damage":
         return Outage("the index is damaged", retry_after=RETRY_AFTER, remedy=_DAMAGED)
     if primary_code(exc) == sqlite3.SQLITE_ERROR and str(exc).startswith("no such table"):
-        return NoIndex("a day has no index")
+        return NoIndex("a day has no index", shelf=shelf)
     return None

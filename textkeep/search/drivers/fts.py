@@ -81,6 +81,12 @@ def rename(connection: sqlite3.Connection, tables: Tables, to: Tables) -> None:
     connection.execute(f"ALTER TABLE {tables.docs} RENAME TO {to.docs}")
 
 
+def shelves(connection: sqlite3.Connection) -> set[str]:
+    """Every shelf that has a table, or one that was being made to take its place."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'docs_*'")
+    return {row[0].removeprefix("docs_").removesuffix("__beside").replace("_", "-") for row in names}
+
+
 def insert(connection: sqlite3.Connection, tables: Tables, documents: Sequence[Document]) -> None:
     """Add documents. FTS5 writes out what it gathered whenever rowids go backwards, so they are sorted first."""
     distinct = _distinct(documents)
