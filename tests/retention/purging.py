@@ -1,6 +1,7 @@
 """A purge over a real vault, keyring, index and folder of reports."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +17,14 @@ from textkeep.ledger import log
 from textkeep.ledger.log import Entry
 from textkeep.retention.chain import Chain
 from textkeep.retention.clockmark import ClockMark
+from textkeep.retention.evicting import PATIENCE_SECONDS, Nodes
 from textkeep.retention.folder import ReportFolder
 from textkeep.retention.holds import HoldsInForce, NoHolds
 from textkeep.retention.purge import Purge, RunResult, Told
+from textkeep.retention.survey import Survey
+from textkeep.retention.turn import LEASE_SECONDS, Turn
 from textkeep.search.drivers.embedded import EmbeddedIndex
+from textkeep.store.leases import Leases
 
 PRODUCER = bytes(range(8))
 OLDEST = Day.named("2025-10-18")
@@ -55,9 +60,16 @@ class Purging:
         return ClockMark(self.house.store, self.house.clock, others)
 
     def purge(
-        self, *, told: Told = lambda _shelf, _state: None, holds: HoldsInForce | None = None, **others: Any
+        self,
+        *,
+        told: Told = lambda _shelf, _state: None,
+        holds: HoldsInForce | None = None,
+        nodes: Nodes | None = None,
+        lease_seconds: float = LEASE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        **others: Any,
     ) -> Purge:
-        """A new Purge over the same store, keyring, index and folder."""
+        """A new Purge over the same store, keyring, index and folder; `others` are further clocks by name."""
         return Purge(
             self.house.store,
             self.house.shelves,
@@ -67,16 +79,31 @@ class Purging:
             self.chain,
             self.mark(**others),
             self.house.clock,
+            nodes=nodes,
             told=told,
+            lease_seconds=lease_seconds,
+            patience=patience,
         )
 
     def run(self, confirm_days: int | None = None, dry_run: bool = False, **how: Any) -> RunResult:
         """One run of a fresh Purge at the clock's time."""
         return self.purge(**how).run(self.house.clock(), confirm_days, dry_run)
 
+    def survey(self) -> Survey:
+        return Survey(self.house.store, self.house.shelves, self.house.clock)
+
+    def turn(self) -> Turn:
+        """A turn at the purge; the caller takes it."""
+        return Turn(self.house.store, self.leases, threading.Event())
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(self.house.store, self.house.clock)
+
     def restart(self) -> None:
-        """Open keyring and vault again over the same store, with the checks of a start."""
+        """Open keyring and vault again over the same store, with the checks of a start and no lease of before."""
         self.house = self.house.reopened()
+        self.leases.clear()
 
     def take(self, day: Day, number: int = 3, *, org: str = "org-001", start: int = 1, **how: Any) -> Receipt:
         """Accept texts of a day's last hour, as one batch."""

@@ -1,5 +1,6 @@
 """The last time seen: what moves it, what does not, and how a poisoned one is mended."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,10 +8,12 @@ from sqlalchemy import insert, select
 
 from tests.housing import SetClock
 from textkeep.archive.shelf import Day
+from textkeep.clock import system_clock
 from textkeep.errors import Conflict, Unsound
 from textkeep.ledger import log
 from textkeep.retention import notes
-from textkeep.retention.clockmark import ClockMark
+from textkeep.retention.clockmark import ClockMark, clocks_of
+from textkeep.retention.guards import check_clocks
 from textkeep.store import tables
 from textkeep.store.engine import Store
 
@@ -109,3 +112,34 @@ def test_forgetting_a_note_leaves_no_row(store: Store) -> None:
         notes.write(connection, notes.LOOKED_THROUGH, Day.named("2026-11-22"))
         notes.write(connection, notes.LOOKED_THROUGH, None)
         assert connection.execute(select(tables.notes)).all() == []
+
+
+def test_a_database_on_a_server_is_a_second_clock_and_a_file_is_none(store: Store, clock: SetClock) -> None:
+    names = [reading.clock for reading in ClockMark(store, clock, clocks_of(store)).readings()]
+    assert names == (["host", "database"] if store.shared else ["host"])
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_host_whose_clock_is_not_the_databases_stores_nothing(store: Store) -> None:
+    mark = ClockMark(store, system_clock, clocks_of(store))
+    assert mark.tick()
+    before = seen(store, mark)
+    for wrong in (timedelta(minutes=6), timedelta(minutes=-6)):
+        off = ClockMark(store, SetClock(system_clock() + wrong), clocks_of(store))
+        stop = check_clocks(off.readings(), before)
+        assert stop is not None
+        assert stop.reason == "clocks-differ"
+        assert not off.tick()
+    assert seen(store, mark) == before
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_many_keepers_move_one_mark_and_never_back(store: Store, clock: SetClock) -> None:
+    start = clock.now
+    marks = [ClockMark(store, SetClock(start + timedelta(seconds=number))) for number in range(8)]
+    threads = [threading.Thread(target=mark.tick) for mark in marks for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen(store, marks[0]) == start + timedelta(seconds=7)

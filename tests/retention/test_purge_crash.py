@@ -102,6 +102,7 @@ def check_closed(purging: Purging, day: Day, *, attempts: int) -> None:
     assert entries[-1].body["report"] == digest(purging.chain.read(day.shelf))
 
 
+@pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
 def test_a_run_killed_at_any_point_is_finished_by_the_next(purging: Purging, fate: Fate) -> None:
     point, day = 1, OLDEST
     while True:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.schema import DropTable
 
 from tests.housing import House, event
 from tests.retention.purging import OLDEST, Purging, evening, lines_of
@@ -17,7 +18,6 @@ from textkeep.retention import facts
 from textkeep.retention.census import take_census
 from textkeep.retention.facts import Facts
 from textkeep.store.tables import (
-    drop_shelf_tables,
     ledger_pending,
     papers_of,
     purges,
@@ -45,7 +45,8 @@ def slice_of(purging: Purging, number: int) -> int:
 
 
 def change(purging: Purging, statement: Any) -> None:
-    with purging.house.store.transaction() as connection:
+    """Change the database as somebody would who may do everything in it."""
+    with purging.house.behind.transaction() as connection:
         connection.execute(statement)
 
 
@@ -145,8 +146,8 @@ def test_an_entry_that_cannot_be_read_stops_the_day_before_anything_is_destroyed
 
 
 def test_a_table_that_is_gone_before_its_time_loses_every_slice(purging: Purging) -> None:
-    with purging.house.store.transaction() as connection:
-        drop_shelf_tables(connection, OLDEST.shelf)
+    for table in (TEXTS, papers_of(OLDEST.shelf)):
+        change(purging, DropTable(table))
     report = report_of(purging)
     assert report["verdict"] == "fail"
     assert (report["totals"]["destroyed"], report["totals"]["lost"]) == (0, 7)

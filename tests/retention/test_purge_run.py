@@ -1,18 +1,18 @@
 """A run: what it says before it works, what stops it, that two never work at once."""
 
-import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import inspect, select
 
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
+from textkeep.clock import system_clock
+from textkeep.retention.clockmark import clocks_of
 from textkeep.store.tables import runs
 
 
@@ -22,16 +22,14 @@ def purging(house: House, tmp_path: Path) -> Iterator[Purging]:
         yield made
 
 
-def dump(purging: Purging) -> list[str]:
-    """Every row of the database, as SQL."""
-    with purging.house.store.reading() as connection:
-        raw = connection.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        if purging.house.store._reader is purging.house.store._writer:  # in memory there is one connection
-            return list(raw.iterdump())
-        path = connection.exec_driver_sql("PRAGMA database_list").one()[2]
-    with closing(sqlite3.connect(path)) as other:
-        return list(other.iterdump())
+def dump(purging: Purging) -> dict[str, list[str]]:
+    """Every row of the database, by table."""
+    with purging.house.behind.reading() as connection:
+        tables = inspect(connection).get_table_names()
+        return {
+            name: sorted(str(tuple(row)) for row in connection.exec_driver_sql(f"SELECT * FROM {name}"))  # noqa: S608
+            for name in tables
+        }
 
 
 DATABASES = ("textkeep.db", "index.db")
@@ -96,6 +94,45 @@ def test_a_day_that_is_due_by_one_clock_only_stays(purging: Purging) -> None:
     late = purging.house.clock.now - timedelta(minutes=1)
     assert purging.run(database=lambda: late).days == ()
     assert purging.run().days[0].state == "reported"
+
+
+@pytest.mark.parametrize("house", ["postgresql"], indirect=True)
+def test_a_host_whose_clock_differs_from_the_databases_destroys_nothing(purging: Purging) -> None:
+    second = clocks_of(purging.house.store)["database"]
+    purging.house.clock.now = system_clock() + timedelta(minutes=6)
+    result = purging.purge(database=second).run(purging.house.clock())
+    assert result.document()["stopped"] == "clocks-differ"
+    purging.house.clock.now = system_clock()
+    assert (
+        purging.purge(database=second).run(purging.house.clock(), dry_run=True).document()["stopped"] != "clocks-differ"
+    )
+
+
+def test_a_mark_that_is_set_while_a_run_begins_is_not_ahead_of_it(purging: Purging) -> None:
+    """The minute's tick and the hour's run come at the same moment, in two threads."""
+    clock = purging.house.clock
+    look = purging.house.store.reading
+
+    def ticking() -> Any:
+        clock.forward(microseconds=1)
+        with purging.house.store.transaction() as connection:
+            purging.mark().accept(connection, clock())
+        return look()
+
+    purge = purging.purge()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(purging.house.store, "reading", ticking)
+        assert purge.run().stopped is None
+
+
+def test_a_process_that_may_destroy_nothing_refuses_and_still_tells_what_is_due(
+    purging: Purging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purging.until(OLDEST.due())
+    monkeypatch.setattr(purging.house.keyring, "_keeps", False)
+    assert purging.run().document()["stopped"] == "not-the-keeper"
+    assert purging.state(OLDEST) == "open"
+    assert [day.day for day in purging.run(dry_run=True).days] == [OLDEST.shelf]
 
 
 def test_a_word_given_once_is_enough_for_a_run_that_was_cut_off(purging: Purging) -> None:

@@ -2,15 +2,20 @@
 
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
+from textkeep.clock import system_clock
 from textkeep.errors import Outage, TextkeepError
+from textkeep.retention.chores import by_one
 from textkeep.retention.purge import RunResult
 from textkeep.retention.schedule import Schedule
+from textkeep.retention.turn import PURGE
 
 
 @pytest.fixture
@@ -64,6 +69,56 @@ def test_a_started_schedule_runs_at_once_and_stops_cleanly(purging: Purging) -> 
     schedule.stop()
     schedule.stop()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("APScheduler")]
+
+
+def test_waking_surveys_the_days_to_come_before_it_purges(purging: Purging) -> None:
+    purging.take(OLDEST)
+    purging.take(OLDEST.plus(1), start=10)
+    purging.until(OLDEST.due())
+    house = purging.house
+    ran: list[RunResult] = []
+    Schedule(purging.mark(), house.shelves, purging.purge(), house.clock, survey=purging.survey(), ran=ran.append).run()
+    assert ran[0].stopped is None
+    assert purging.report(OLDEST.shelf)["slices"]["read"]["ahead"] == 1
+    assert purging.survey().run() == 0
+
+
+def test_a_keeper_that_finds_another_at_work_looks_again_once_that_ones_lease_has_run_out(purging: Purging) -> None:
+    assert purging.leases.take(PURGE, "another", 60)
+    ran = threading.Event()
+    house = purging.house
+    schedule = Schedule(
+        purging.mark(), house.shelves, purging.purge(lease_seconds=60), house.clock, ran=lambda _: ran.set()
+    )
+    schedule.start()
+    try:
+        ran.wait()
+        again = schedule._scheduler.get_job("again")
+        waits = again.next_run_time - system_clock()
+        assert timedelta(seconds=50) < waits < timedelta(seconds=70)
+    finally:
+        schedule.stop()
+
+
+def test_a_chore_for_all_keepers_is_begun_by_one_of_them(purging: Purging) -> None:
+    done: list[str] = []
+    one, other = (by_one(purging.leases, "tidy", partial(done.append, name)) for name in ("one", "other"))
+    one()
+    other()
+    one()
+    assert done == ["one"]
+
+
+def test_a_chore_that_failed_is_left_to_whoever_wakes_next(purging: Purging) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        raise Outage("the index does not answer")
+
+    with pytest.raises(Outage):
+        by_one(purging.leases, "tidy", fail)()
+    by_one(purging.leases, "tidy", lambda: done.append("other"))()
+    assert done == ["other"]
 
 
 def test_jobs_live_in_memory_and_make_up_a_missed_waking_once(purging: Purging) -> None:

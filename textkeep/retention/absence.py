@@ -2,23 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, get_args
 
 from sqlalchemy import Column, func, inspect, select
 
 from textkeep.archive.keyring import Keyring, Purpose, SecretDestroyed, SecretMissing, shelf_secret
 from textkeep.archive.text import HOUSE
+from textkeep.retention.dropping import drop_tables, patiently
 from textkeep.retention.facts import Line
+from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
-from textkeep.store.tables import (
-    batches,
-    drop_shelf_tables,
-    papers_of,
-    shelf_tables,
-    shelves,
-    slices,
-    texts_of,
-)
+from textkeep.store.tables import batches, papers_name, shelf_tables, shelves, slices, surveys, texts_name
 
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 
@@ -27,7 +22,7 @@ class ShelfIndex(Protocol):
     """What a purge needs of the search index, whichever holds it.
 
     `drop` MUST do nothing where the shelf has no index, and when it returns no document of the shelf MUST remain.
-    `exists` MUST look at the index itself and MUST NOT answer from memory.
+    `exists` and `shelves` MUST look at the index itself and MUST NOT answer from memory.
     """
 
     def drop(self, shelf: str) -> None:
@@ -35,6 +30,9 @@ class ShelfIndex(Protocol):
 
     def exists(self, shelf: str) -> bool:
         """Whether the shelf has an index."""
+
+    def shelves(self) -> set[str]:
+        """Every shelf that has an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +55,28 @@ class Absence:
         """One line for each store, by looking and not by remembering. Raises Outage where one cannot be asked."""
         return [*self._secret(shelf), *self._tables(shelf), self._in_index(shelf)]
 
-    def look_again(self) -> LookedAgain:
-        """Look for every reported shelf again; what is there again is named, and dropped again."""
+    def look_again(self, turn: Turn) -> LookedAgain:
+        """Look for every reported shelf again; what is there again is named, and dropped again.
+
+        One question to the catalogue and one to the index, however many shelves there are.
+        """
         with self._store.reading() as connection:
             wanted = select(shelves.c.name).where(shelves.c.state == "reported").order_by(shelves.c.name)
             purged = list(connection.scalars(wanted))
             tables = set(inspect(connection).get_table_names())
-        in_store = {name for name in purged if tables & {texts_of(name).name, papers_of(name).name}}
-        in_index = {name for name in purged if self._index.exists(name)}
+        in_store = {name for name in purged if tables & {texts_name(name), papers_name(name)}}
+        in_index = self._index.shelves() & set(purged)
         for name in sorted(in_index):
             self._index.drop(name)
+        for name in sorted(in_store):
+            patiently(partial(self._drop_again, name, turn), turn)
         if in_store:
-            with self._store.transaction() as connection:
-                for name in sorted(in_store):
-                    drop_shelf_tables(connection, name)
             self._store.settle()
         return LookedAgain(len(purged), tuple(sorted(in_store | in_index)))
+
+    def _drop_again(self, shelf: str, turn: Turn) -> None:
+        with turn.transaction() as connection:
+            drop_tables(connection, shelf)
 
     def _secret(self, shelf: str) -> Iterator[Line]:
         opened = [purpose for purpose in PURPOSES if not self._is_destroyed(purpose, shelf)]
@@ -121,7 +125,7 @@ class Absence:
         return _line("index", not self._index.exists(shelf), "the shelf has no index", "the index is still there")
 
 
-_COLUMNS: Final[tuple[Column[str], ...]] = (slices.c.shelf, batches.c.shelf)
+_COLUMNS: Final[tuple[Column[str], ...]] = (slices.c.shelf, batches.c.shelf, surveys.c.shelf)
 
 
 def _line(name: str, shown: bool, good: str, bad: str) -> Line:

@@ -1,24 +1,31 @@
 """The census of a shelf, taken just before its point of no return: what came in, against what is there.
 
-*Taken* comes from ledger entries alone; *found* from the shelf's own tables alone. A slice whose found set has not the
+*Taken* comes from ledger entries alone; *found* from the shelf's own rows alone. A slice whose found set has not the
 root of its entry is lost, whole: of such a slice nobody can say which texts are those that were taken.
+
+All rows are counted, slice by slice, at the decision. What they are was read ahead of time (`survey.py`) for most of
+them; read now is what was not, what may have changed, and a few slices by chance.
 """
 
+import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
-from textkeep.archive.accepting import leaf
 from textkeep.errors import Unsound
 from textkeep.ledger import log, tree
 from textkeep.ledger.log import Entry, moment
+from textkeep.retention import leaves, survey
+from textkeep.retention.leaves import NOTHING, Found
+from textkeep.retention.survey import Surveyed
 from textkeep.store.tables import papers_of, shelf_tables, slices, texts_of
+
+SAMPLE: Final = 8
+"""How many slices that were read ahead are read again at the decision, chosen by chance."""
 
 Span = tuple[int, int]
 """First and last `seq` of a run of ledger entries without a gap."""
@@ -48,12 +55,26 @@ class OrgTotals(msgspec.Struct, frozen=True):
     last_received: str | None
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """When the rows were read: `ahead` slices between `first` and `last`, the others at the decision.
+
+    Of those read ahead `sampled` were read again at the decision; where any of them was `altered`, all were.
+    """
+
+    ahead: int
+    first: str | None
+    last: str | None
+    sampled: int
+    altered: int
+    at_decision: int
+
+
 class Census(msgspec.Struct, frozen=True):
     """taken = kept + destroyed + lost; `found` is every row there was, `strays` those that were never taken.
 
     `taken_root` is over the roots of the slices in the order of their entries, `found_root` over those of the sets
-    found, in the same order: where nothing is lost or kept they are equal. `kept_root` and `destroyed_root` are over
-    the leaves themselves, in bytewise order.
+    found, in the same order, `kept_root` and `destroyed_root` over those of the parts kept and destroyed, of slices
+    that have such a part. Where nothing is lost or kept, taken, found and destroyed are equal.
     """
 
     taken: int
@@ -82,17 +103,58 @@ class Census(msgspec.Struct, frozen=True):
     papers: dict[str, int]
     first_received: str | None
     last_received: str | None
+    reading: Reading | None = None
 
 
-@dataclass(slots=True)
-class _Found:
-    """What the shelf's table of texts holds of one slice."""
+class _Rows:
+    """What is there of a shelf, and how that came to be known; the caller holds the shelf's lock."""
 
-    leaves: list[bytes] = field(default_factory=list)
-    orgs: Counter[str] = field(default_factory=Counter)
+    def __init__(self, connection: Connection, shelf: str, there: Mapping[int, int]) -> None:
+        self.found: dict[int, Found] = {}
+        self.rest: dict[int, Found] = {}
+        self._connection = connection
+        self._shelf = shelf
+        self._there = there
 
-    def root(self) -> str:
-        return tree.root_of_set(self.leaves).hex()
+    def read(
+        self, ahead: Mapping[int, Surveyed], taken: Mapping[int, Entry], kept: Mapping[int, frozenset[bytes]]
+    ) -> Reading:
+        """Find every slice, and of those with texts that are kept also what is left without these."""
+        known = {
+            slice_id: each
+            for slice_id, each in ahead.items()
+            if not kept.get(slice_id)
+            and self._there.get(slice_id) == each.found.number
+            and slice_id in taken
+            and taken[slice_id].body["root"] == each.found.root
+        }
+        sample = random.SystemRandom().sample(sorted(known), min(SAMPLE, len(known)))
+        self._look(sample, kept)
+        altered = sum(self.found.get(slice_id, NOTHING) != known[slice_id].found for slice_id in sample)
+        if altered:
+            known = {}
+        self._look(self._there.keys() - known.keys() - set(sample), kept)
+        self.found = {slice_id: each.found for slice_id, each in known.items()} | self.found
+        moments = [each.at for each in known.values()]
+        return Reading(
+            ahead=len(known),
+            first=moment(min(moments)) if moments else None,
+            last=moment(max(moments)) if moments else None,
+            sampled=len(sample),
+            altered=altered,
+            at_decision=len(self.found) - len(known),
+        )
+
+    def _look(self, wanted: Collection[int], kept: Mapping[int, frozenset[bytes]]) -> None:
+        for part in leaves.portions({slice_id: self._there[slice_id] for slice_id in wanted}):
+            for slice_id, each in leaves.members(self._connection, self._shelf, part):
+                self.found[slice_id] = each.found()
+                if kept.get(slice_id):
+                    self.rest[slice_id] = each.without(kept[slice_id])
+
+    def destroyed(self, slice_id: int) -> Found:
+        """What goes of a slice: all of it, or what is left without what is kept."""
+        return self.rest.get(slice_id) or self.found.get(slice_id, NOTHING)
 
 
 def take_census(connection: Connection, shelf: str, kept: Mapping[int, frozenset[bytes]]) -> Census:
@@ -100,17 +162,19 @@ def take_census(connection: Connection, shelf: str, kept: Mapping[int, frozenset
 
     The caller holds the shelf's lock, so nothing comes in between. Raises Unsound where an entry cannot be read.
     """
-    there = set(shelf_tables(connection, shelf))
-    found = dict(_found(connection, shelf)) if texts_of(shelf).name in there else {}
+    tables = set(shelf_tables(connection, shelf))
+    there = leaves.numbers(connection, shelf) if texts_of(shelf).name in tables else {}
     received: dict[int, datetime] = {
         row.id: row.received_at
         for row in connection.execute(select(slices.c.id, slices.c.received_at).where(slices.c.shelf == shelf))
     }
-    papers = _papers(connection, shelf) if papers_of(shelf).name in there else {}
+    papers = _papers(connection, shelf) if papers_of(shelf).name in tables else {}
     try:
         written = log.entries(connection, shelf=shelf, kinds=("slice", "quarantine", "refusals"))
         taken = {int(entry.body["slice"], 16): entry for entry in written if entry.kind == "slice"}
-        return _weighed(written, taken, found, received, kept, papers)
+        rows = _Rows(connection, shelf, there)
+        reading = rows.read(survey.load(connection, shelf), taken, kept)
+        return _weighed(written, taken, rows, reading, received, kept, papers)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Unsound(
             "a ledger entry of this day cannot be read, so that nobody could say what was taken",
@@ -121,40 +185,39 @@ def take_census(connection: Connection, shelf: str, kept: Mapping[int, frozenset
 def _weighed(
     written: Sequence[Entry],
     taken: Mapping[int, Entry],
-    found: Mapping[int, _Found],
+    rows: _Rows,
+    reading: Reading,
     received: Mapping[int, datetime],
     kept: Mapping[int, frozenset[bytes]],
     papers: dict[str, int],
 ) -> Census:
-    none = _Found()
-    roots = {slice_id: found.get(slice_id, none).root() for slice_id in taken}
-    whole = {slice_id for slice_id, entry in taken.items() if roots[slice_id] == entry.body["root"]}
-    lost = [slice_id for slice_id in taken if slice_id not in whole]
+    found = rows.found
+    roots = {slice_id: found.get(slice_id, NOTHING).root for slice_id in taken}
+    whole = [slice_id for slice_id, entry in taken.items() if roots[slice_id] == entry.body["root"]]
+    lost = [slice_id for slice_id in taken if roots[slice_id] != taken[slice_id].body["root"]]
     unsaid = sorted((found.keys() | received.keys()) - taken.keys())
-    kept_leaves = {slice_id: kept.get(slice_id, frozenset()) for slice_id in taken}
-    destroyed = [
-        each for slice_id in whole for each in found.get(slice_id, none).leaves if each not in kept_leaves[slice_id]
-    ]
+    kept_leaves = {slice_id: kept[slice_id] for slice_id in taken if kept.get(slice_id)}
+    destroyed = [each for slice_id in whole if (each := rows.destroyed(slice_id)).number]
     set_aside = [entry for entry in written if entry.kind == "quarantine"]
     refusals = [entry for entry in written if entry.kind == "refusals"]
     return Census(
         taken=sum(_count(entry) for entry in taken.values()),
         versions=sum(int(entry.body["versions"]) for entry in taken.values()),
         kept=sum(map(len, kept_leaves.values())),
-        destroyed=len(destroyed),
-        lost=sum(max(0, _count(taken[slice_id]) - len(kept_leaves[slice_id])) for slice_id in lost),
-        found=sum(len(each.leaves) for each in found.values()),
-        strays=sum(len(found.get(slice_id, none).leaves) for slice_id in unsaid),
+        destroyed=sum(each.number for each in destroyed),
+        lost=sum(max(0, _count(taken[slice_id]) - len(kept_leaves.get(slice_id, ()))) for slice_id in lost),
+        found=sum(each.number for each in found.values()),
+        strays=sum(found.get(slice_id, NOTHING).number for slice_id in unsaid),
         slices=len(taken),
         entries=_spans(entry.seq for entry in taken.values()),
         differing=[
-            _differing(slice_id, taken.get(slice_id), found.get(slice_id, none)) for slice_id in (*lost, *unsaid)
+            _differing(slice_id, taken.get(slice_id), found.get(slice_id, NOTHING)) for slice_id in (*lost, *unsaid)
         ],
         orgs=_orgs(taken, found, received),
         taken_root=_over_roots(entry.body["root"] for entry in taken.values()),
         found_root=_over_roots(roots.values()),
-        kept_root=tree.root_of_set([each for leaves in kept_leaves.values() for each in leaves]).hex(),
-        destroyed_root=tree.root_of_set(destroyed).hex(),
+        kept_root=_over_roots(tree.root_of_set(list(each)).hex() for each in kept_leaves.values()),
+        destroyed_root=_over_roots(each.root for each in destroyed),
         quarantined=sum(int(entry.body["count"]) for entry in set_aside),
         quarantine_found=papers.get("quarantine", 0),
         quarantine_reasons=_reasons(set_aside),
@@ -166,18 +229,8 @@ def _weighed(
         papers=papers,
         first_received=moment(min(received.values())) if received else None,
         last_received=moment(max(received.values())) if received else None,
+        reading=reading,
     )
-
-
-def _found(connection: Connection, shelf: str) -> Iterator[tuple[int, _Found]]:
-    table = texts_of(shelf)
-    rows = connection.execute(select(table.c.slice, table.c.org, table.c.commitment).order_by(table.c.slice))
-    for slice_id, members in groupby(rows, key=lambda row: row.slice):
-        found = _Found()
-        for row in members:
-            found.leaves.append(leaf(row.org, row.commitment))
-            found.orgs[row.org.hex()] += 1
-        yield slice_id, found
 
 
 def _papers(connection: Connection, shelf: str) -> dict[str, int]:
@@ -190,17 +243,17 @@ def _count(entry: Entry) -> int:
     return int(entry.body["accepted"]) + int(entry.body["versions"])
 
 
-def _differing(slice_id: int, entry: Entry | None, found: _Found) -> Differing:
+def _differing(slice_id: int, entry: Entry | None, found: Found) -> Differing:
     return Differing(
         slice=f"{slice_id:016x}",
         taken=_count(entry) if entry else 0,
-        found=len(found.leaves),
+        found=found.number,
         taken_root=entry.body["root"] if entry else NO_ROOT,
-        found_root=found.root(),
+        found_root=found.root,
     )
 
 
-def _orgs(taken: Mapping[int, Entry], found: Mapping[int, _Found], received: Mapping[int, datetime]) -> list[OrgTotals]:
+def _orgs(taken: Mapping[int, Entry], found: Mapping[int, Found], received: Mapping[int, datetime]) -> list[OrgTotals]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     moments: dict[str, list[datetime]] = defaultdict(list)
     for slice_id, entry in taken.items():

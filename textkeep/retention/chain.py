@@ -1,16 +1,22 @@
-"""The chain of reports: each is written, and its digest goes into the ledger, in one transaction with the step."""
+"""The chain of reports: each is written, and its digest goes into the ledger, in one transaction with the step.
+
+The bytes lie in the database, in that same transaction, and in the keeper's folder. Which of the two is served does
+not matter: either must have the digest that the ledger holds.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
 
-from textkeep.errors import NotFound, Unsound
+from textkeep.errors import NotFound, Outage, Unsound
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry
+from textkeep.retention import notes
 from textkeep.retention.folder import ReportFolder
 from textkeep.retention.report import Document, canonical, digest
 from textkeep.store.engine import Store
+from textkeep.store.tables import reports
 
 KINDS: Final = ("purge", "missed-run")
 """The ledger entries that speak of a report, in the order of the chain."""
@@ -23,37 +29,94 @@ class Chain:
         self._store = store
         self._folder = folder
 
-    def put(self, connection: Connection, name: str, make: Callable[[str | None], Document]) -> dict[str, Any]:
-        """Write the report that `make` gives for the digest before it, and give what its ledger entry says of it.
+    def put(
+        self,
+        connection: Connection,
+        name: str,
+        make: Callable[[str | None], Document],
+        write: Callable[[dict[str, Any]], int],
+    ) -> None:
+        """Write the report that `make` gives for the digest before it; `write` its ledger entry, and gives its `seq`.
 
-        The file is there when the caller's transaction commits. Where that fails, the next attempt writes it anew: a
-        file without an entry is no report.
+        The caller's transaction holds the lease of purges, so that the chain has one end. The file is there when it
+        commits. Where that fails, the next attempt writes it anew: a file without an entry is no report.
         """
-        written = log.entries(connection, kinds=KINDS)
-        previous = written[-1].body["report"] if written else None
+        last = _newest(connection)
+        previous = last.body["report"] if last else None
         document = make(previous)
         content = canonical(document)
         self._folder.write(name, content)
-        return {"name": name, "report": digest(content), "previous": previous, "verdict": document["verdict"]}
+        connection.execute(insert(reports).values(name=name, document=content))
+        said = {"name": name, "report": digest(content), "previous": previous, "verdict": document["verdict"]}
+        notes.write(connection, notes.LAST_REPORT, write(said))
 
     def read(self, name: str) -> bytes:
-        """The bytes of a report. Raises NotFound, and Unsound where they are not those that the ledger speaks of."""
-        entry = self.entry(name)
+        """The bytes of a report, from the folder or, where it is not there as it was, from the database.
+
+        Raises NotFound, and Unsound where neither has those that the ledger speaks of.
+        """
+        with self._store.reading() as connection:
+            entry = _entry(connection, name)
+            wanted = select(reports.c.document).where(reports.c.name == name)
+            copy = connection.execute(wanted).scalar_one_or_none()
         if entry is None:
             raise NotFound("there is no report of that name", remedy="`GET /v1/purges` lists the reports.")
-        content = self._folder.read(name)
-        if digest(content) != entry.body["report"]:
+        content = next((each for each in (self._file(name), copy) if _is(each, entry)), None)
+        if content is None:
             raise Unsound(
-                "the file of this report is not the one whose digest the ledger holds",
+                "neither the file of this report nor its copy in the database is the one whose digest the ledger holds",
                 remedy="Restore the folder of reports; the ledger entry names the digest of the true one.",
             )
         return content
 
+    def keep(self) -> list[str]:
+        """Write the files that are missing from the database's copies, and give their names.
+
+        A file that is there stays as it is: one that was altered is evidence too. Raises Outage.
+        """
+        there = self._folder.names()
+        with self._store.reading() as connection:
+            missing = sorted(set(connection.scalars(select(reports.c.name))) - there)
+        written = []
+        for name in missing:
+            with self._store.reading() as connection:
+                entry = _entry(connection, name)
+                copy = connection.execute(select(reports.c.document).where(reports.c.name == name)).scalar_one()
+            if entry is not None and _is(copy, entry):
+                self._folder.write(name, copy)
+                written.append(name)
+        return written
+
     def entry(self, name: str) -> Entry | None:
         """The ledger entry that speaks of a report, the newest where there are several; None where there is none."""
-        return next((entry for entry in reversed(self.entries()) if entry.body["name"] == name), None)
+        with self._store.reading() as connection:
+            return _entry(connection, name)
 
     def entries(self) -> list[Entry]:
         """The ledger entries of all reports, oldest first."""
         with self._store.reading() as connection:
             return log.entries(connection, kinds=KINDS)
+
+    def _file(self, name: str) -> bytes | None:
+        try:
+            return self._folder.read(name)
+        except (NotFound, Outage):  # another machine's folder, or a broken one: the database has it as well
+            return None
+
+
+def _is(content: bytes | None, entry: Entry) -> bool:
+    return content is not None and digest(content) == entry.body["report"]
+
+
+def _newest(connection: Connection) -> Entry | None:
+    """The end of the chain: the entry that was noted, or the newest one there is."""
+    noted = notes.read_number(connection, notes.LAST_REPORT)
+    entry = None if noted is None else log.entry_at(connection, noted)
+    return entry if entry is not None and entry.kind in KINDS else log.newest(connection, KINDS)
+
+
+def _entry(connection: Connection, name: str) -> Entry | None:
+    """By the shelf it speaks of, which is quick, else among those of days without a run."""
+    of_shelf = log.entries(connection, shelf=name, kinds=("purge",))
+    found = of_shelf or log.entries(connection, kinds=("missed-run",))
+    return next((entry for entry in reversed(found) if entry.body["name"] == name), None)

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from textkeep.clock import Clock
-from textkeep.errors import Conflict, Unsound
+from textkeep.errors import Conflict, Outage, Unsound
 from textkeep.ledger import log
 from textkeep.retention import notes
 from textkeep.retention.guards import Reading, check_clocks, earliest, stepped_ahead
@@ -15,6 +15,21 @@ from textkeep.store.engine import Store
 
 HOST: Final = "host"
 """The name of the host's own clock among the readings."""
+
+DATABASE: Final = "database"
+"""The name of the database's clock, where it has one of its own."""
+
+
+def clocks_of(store: Store) -> dict[str, Clock]:
+    """The clocks there are besides the host's, by name: that of a database on another machine, if it is one."""
+    return {DATABASE: lambda: _asked(store)} if store.shared else {}
+
+
+def _asked(store: Store) -> datetime:
+    at = store.clock()
+    if at is None:
+        raise Outage("the database's clock cannot be read")
+    return at
 
 
 class ClockMark:
@@ -30,15 +45,18 @@ class ClockMark:
         host = Reading(HOST, now or self._clock())
         return [host, *(Reading(name, clock()) for name, clock in self._others.items())]
 
-    def last_seen(self, connection: Connection) -> datetime | None:
-        """The last time seen, or None in a new archive. Raises Unsound where what is stored is no time."""
-        return notes.read_moment(connection, notes.LAST_SEEN)
+    def last_seen(self, connection: Connection, *, lock: bool = False) -> datetime | None:
+        """The last time seen, or None in a new archive. Raises Unsound where what is stored is no time.
+
+        With `lock` no other process moves it until the caller's transaction ends.
+        """
+        return notes.read_moment(connection, notes.LAST_SEEN, lock=lock)
 
     def tick(self) -> bool:
         """Store the time, every minute. False, and nothing stored, where it has jumped: the next run then says so."""
         readings = self.readings()
         with self._store.transaction() as connection:
-            seen = self.last_seen(connection)
+            seen = self.last_seen(connection, lock=True)
             if check_clocks(readings, seen) is not None or stepped_ahead(readings, seen):
                 return False
             self.accept(connection, earliest(readings))
@@ -46,7 +64,7 @@ class ClockMark:
 
     def accept(self, connection: Connection, now: datetime) -> None:
         """Move the mark on to `now`, which a run's guards have let through; never back."""
-        seen = self.last_seen(connection)
+        seen = self.last_seen(connection, lock=True)
         if seen is None or now > seen:
             notes.write(connection, notes.LAST_SEEN, now)
 
@@ -60,7 +78,7 @@ class ClockMark:
         now = earliest(self.readings())
         with self._store.transaction() as connection:
             try:
-                seen = self.last_seen(connection)
+                seen = self.last_seen(connection, lock=True)
             except Unsound:
                 seen = None
             else:

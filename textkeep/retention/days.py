@@ -59,7 +59,7 @@ def day_rows(connection: Connection, wanted: Collection[Day] | None = None) -> l
     there = [(day, each.state) for each in standing(connection) if (day := day_of(each.name)) is not None]
     if wanted is not None:
         there = [(day, state) for day, state in there if day in wanted]
-    taken = _taken(connection)
+    taken = _taken(connection, None if wanted is None else [day.shelf for day, state in there if state not in COUNTED])
     return [
         _counted(day, state, found.load(connection, day.shelf)) if state in COUNTED else _waiting(day, state, taken)
         for day, state in there
@@ -79,13 +79,12 @@ def _counted(day: Day, state: str, purge: PurgeRow | None) -> DayRow:
     return DayRow(day.shelf, state, census.taken, census.versions, census.kept, census.destroyed, census.lost, due)
 
 
-def _taken(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Accepted texts and versions of every day that is not purged yet."""
-    rows = connection.execute(
-        select(
-            slices.c.shelf,
-            func.sum(slices.c.accepted).label("accepted"),
-            func.sum(slices.c.versions).label("versions"),
-        ).group_by(slices.c.shelf)
-    )
-    return {row.shelf: (row.accepted, row.versions) for row in rows}
+def _taken(connection: Connection, wanted: Collection[str] | None) -> dict[str, tuple[int, int]]:
+    """Accepted texts and versions of these shelves, or of every one that is not purged yet."""
+    sums = select(
+        slices.c.shelf,
+        func.sum(slices.c.accepted).label("accepted"),
+        func.sum(slices.c.versions).label("versions"),
+    ).group_by(slices.c.shelf)
+    rows = connection.execute(sums if wanted is None else sums.where(slices.c.shelf.in_(wanted)))
+    return {row.shelf: (int(row.accepted), int(row.versions)) for row in rows}

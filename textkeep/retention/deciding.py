@@ -44,9 +44,9 @@ class Deciding:
             held.write("intent", "intent", {"cutoff": facts.cutoff, "clocks": facts.clocks})
             return Line("intent", "pass", "by every clock the day's last text is 400 days old; no more texts are taken")
 
-        self._mover.move(day, "open", "intent", work)
+        self._mover.move(day, order.turn, "open", "intent", work)
 
-    def kept(self, day: Day, _order: Order) -> None:
+    def kept(self, day: Day, order: Order) -> None:
         """What holds cover is carried over; the digest says which holds that were."""
 
         def work(held: Held) -> Line:
@@ -58,17 +58,17 @@ class Deciding:
             said = f"{kept.kept} texts were carried over and read back, {kept.undecided} of them undecided"
             return Line("kept", "pass", said)
 
-        self._mover.move(day, "intent", "kept", work)
+        self._mover.move(day, order.turn, "intent", "kept", work)
 
-    def witnessed(self, day: Day, _order: Order) -> None:
+    def witnessed(self, day: Day, order: Order) -> None:
         """Nothing is signed in this version, and the report says so."""
 
         def work(_held: Held) -> Line:
             return Line("witnessed", "none", "nothing is signed yet: no checkpoint holds the intent, no witness saw it")
 
-        self._mover.move(day, "kept", "witnessed", work)
+        self._mover.move(day, order.turn, "kept", "witnessed", work)
 
-    def committed(self, day: Day, _order: Order) -> None:
+    def committed(self, day: Day, order: Order) -> None:
         """The point of no return: the holds are still those of step 2, or it goes back; everything is counted."""
 
         def work(held: Held) -> Line | None:
@@ -80,7 +80,7 @@ class Deciding:
             held.write("committed", "committed", _decision(facts.census, held.digest))
             return _counted(facts.census)
 
-        self._mover.move(day, "witnessed", "committed", work)
+        self._mover.move(day, order.turn, "witnessed", "committed", work)
 
 
 def sums(census: Census | None) -> Line:
@@ -100,11 +100,26 @@ def _counted(census: Census) -> Line:
         wrong.append(f"{len(census.differing)} slices are not as the ledger says: {named}")
     if census.quarantined != census.quarantine_found:
         wrong.append(f"{census.quarantined} records were quarantined and {census.quarantine_found} are there")
+    if census.reading is not None and census.reading.altered:
+        wrong.append(
+            f"{census.reading.altered} slices read ahead were not the same when read again; all were read again"
+        )
     if sums(census).verdict == "fail":
         wrong.append("the sums do not add up")
     if wrong:
         return Line("committed", "fail", "; ".join(wrong))
-    return Line("committed", "pass", f"the sets of all {census.slices} slices are those that were taken")
+    said = f"the sets of all {census.slices} slices are those that were taken"
+    return Line("committed", "pass", f"{said}; {_when_read(census)}")
+
+
+def _when_read(census: Census) -> str:
+    reading = census.reading
+    if reading is None or not reading.ahead:
+        return "all rows were read at the decision"
+    return (
+        f"{reading.ahead} of them were read ahead, from {reading.first} to {reading.last}, and counted at the decision;"
+        f" {reading.sampled} of these and {reading.at_decision} others were read at the decision"
+    )
 
 
 def _decision(census: Census, holds: str) -> dict[str, object]:

@@ -48,6 +48,15 @@ class Ring(msgspec.Struct, frozen=True):
     root_kind: str
 
 
+class Evicted(msgspec.Struct, frozen=True):
+    """Which processes have shown that they dropped what a ring of this generation has lost; by id."""
+
+    generation: int
+    confirmed: list[str]
+    expired: list[str]
+    waiting: list[str]
+
+
 def ring_of(status: RingStatus) -> Ring:
     """What a report says of the keyring."""
     return Ring(status.generation, status.root, status.root_kind)
@@ -73,6 +82,7 @@ class Facts(msgspec.Struct, kw_only=True):
     ring_after: Ring | None = None
     secret: str | None = None
     rows_dropped: dict[str, int] | None = None
+    evicted: Evicted | None = None
     readback: list[Line] = []
 
 

@@ -46,6 +46,13 @@ class ReportFolder:
         except OSError as exc:
             raise Outage("a report cannot be read", retry_after=_RETRY_AFTER) from exc
 
+    def names(self) -> set[str]:
+        """The names of the reports there are. Raises Outage where the folder is there and cannot be read."""
+        try:
+            return {path.stem for path in self._folder.glob("*.json") if _NAME.fullmatch(path.stem)}
+        except OSError as exc:
+            raise Outage("the folder of reports cannot be read", retry_after=_RETRY_AFTER) from exc
+
     def _path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise NotFound("there is no report of that name", remedy="`GET /v1/purges` lists the reports.")

@@ -16,13 +16,15 @@ from textkeep.retention.absence import LookedAgain
 from textkeep.retention.facts import Facts, Line, PurgeRow
 from textkeep.retention.guards import Reading
 from textkeep.retention.holds import HoldsInForce
+from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a run was told and has seen before its first step."""
+    """What a run was told and has seen before its first step, and the turn it works in."""
 
+    turn: Turn
     readings: tuple[Reading, ...]
     last_seen: datetime | None
     asked_by: str
@@ -49,10 +51,12 @@ class Held:
         """What is known so far; saved when the step commits."""
         return self.purge.facts
 
-    def write(self, step: State, kind: str, body: Mapping[str, object]) -> None:
-        """Write the step's ledger entry and remember its place."""
+    def write(self, step: State, kind: str, body: Mapping[str, object]) -> int:
+        """Write the step's ledger entry, and remember and give its place."""
         said = {"purge": self.purge.number, **body}
-        self.facts.entries[step] = log.append(self.connection, kind, said, now=self.now, shelf=self.shelf)
+        seq = log.append(self.connection, kind, said, now=self.now, shelf=self.shelf)
+        self.facts.entries[step] = seq
+        return seq
 
 
 class Mover:
@@ -69,14 +73,15 @@ class Mover:
         with self._store.reading() as connection:
             return self._shelves.states(connection, [day.shelf]).get(day.shelf)
 
-    def move(self, day: Day, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
+    def move(self, day: Day, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
         """Do `work` and move on, in one transaction under the locks; back to `intent` where `work` gives no line.
 
-        The lock of the holds is taken first, always, so that placing a hold and purging never wait for each other.
+        The lease comes first, then the lock of the holds, always, so that placing a hold and purging never wait for
+        each other, then the shelf's: whoever accepts or indexes its texts has ended by then. Raises LeaseLost.
         """
-        with self._store.transaction() as connection:
+        with turn.transaction() as connection:
             digest = self._holds.digest(connection).hex()
-            if self._shelves.lock(connection, [day.shelf]).get(day.shelf) != was:
+            if self._shelves.lock(connection, [day.shelf], exclusive=True).get(day.shelf) != was:
                 return
             now = self._clock()
             purge = found.load(connection, day.shelf) or found.begin(connection, day.shelf, Facts(), now)
@@ -87,10 +92,10 @@ class Mover:
             found.save(connection, purge)
             self._shelves.set_state(connection, day.shelf, "intent" if line is None else becomes)
 
-    def resume(self, day: Day) -> None:
+    def resume(self, day: Day, turn: Turn) -> None:
         """Count another attempt at a day whose purge was cut off."""
-        with self._store.transaction() as connection:
-            state = self._shelves.lock(connection, [day.shelf]).get(day.shelf)
+        with turn.transaction() as connection:
+            state = self._shelves.lock(connection, [day.shelf], exclusive=True).get(day.shelf)
             purge = found.load(connection, day.shelf)
             if purge is not None and state != "reported":
                 purge.attempt += 1

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, select, text
 
 from textkeep.archive.shelf import Day
 from textkeep.errors import Unsound
@@ -18,10 +18,20 @@ CONFIRMED_THROUGH: Final = "purge-confirmed-through"
 LOOKED_THROUGH: Final = "purge-looked-through"
 """The last day of which it is settled whether it had a purge run."""
 
+LAST_REPORT: Final = "purge-last-report"
+"""The `seq` of the newest ledger entry that speaks of a report."""
 
-def read_moment(connection: Connection, name: str) -> datetime | None:
-    """The moment noted under a name, or None. Raises Unsound where what is noted is not one."""
-    written = _read(connection, name)
+_WRITE: Final = text(
+    "INSERT INTO notes (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+
+
+def read_moment(connection: Connection, name: str, *, lock: bool = False) -> datetime | None:
+    """The moment noted under a name, or None. Raises Unsound where what is noted is not one.
+
+    With `lock` nobody else changes the note until the caller's transaction ends.
+    """
+    written = _read(connection, name, lock)
     if written is None:
         return None
     try:
@@ -41,13 +51,27 @@ def read_day(connection: Connection, name: str) -> Day | None:
         raise Unsound("a stored day is not a day", field=name) from None
 
 
-def write(connection: Connection, name: str, value: datetime | Day | None) -> None:
-    """Note a moment or a day under a name, in place of what was noted; None forgets it."""
-    connection.execute(delete(notes).where(notes.c.name == name))
-    if value is not None:
-        written = value.shelf if isinstance(value, Day) else value.isoformat()
-        connection.execute(insert(notes).values(name=name, value=written))
+def read_number(connection: Connection, name: str) -> int | None:
+    """The number noted under a name; None where there is none, or no number."""
+    written = _read(connection, name)
+    return int(written) if written is not None and written.isascii() and written.isdigit() else None
 
 
-def _read(connection: Connection, name: str) -> str | None:
-    return connection.execute(select(notes.c.value).where(notes.c.name == name)).scalar_one_or_none()
+def write(connection: Connection, name: str, value: datetime | Day | int | None) -> None:
+    """Note a moment, a day or a number under a name, in place of what was noted; None forgets it."""
+    if value is None:
+        connection.execute(delete(notes).where(notes.c.name == name))
+        return
+    match value:
+        case Day():
+            written = str(value.shelf)
+        case datetime():
+            written = value.isoformat()
+        case _:
+            written = str(value)
+    connection.execute(_WRITE, {"name": name, "value": written})
+
+
+def _read(connection: Connection, name: str, lock: bool = False) -> str | None:
+    wanted = select(notes.c.value).where(notes.c.name == name)
+    return connection.execute(wanted.with_for_update() if lock else wanted).scalar_one_or_none()

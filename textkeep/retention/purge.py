@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from textkeep.archive.keyring import Keyring
 from textkeep.archive.shelf import Day
@@ -20,18 +19,26 @@ from textkeep.retention.clockmark import ClockMark
 from textkeep.retention.days import DayRow
 from textkeep.retention.deciding import Deciding
 from textkeep.retention.destroying import Destroying
+from textkeep.retention.evicting import PATIENCE_SECONDS, Alone, Nodes
 from textkeep.retention.facts import SCHEDULE
 from textkeep.retention.guards import Reading, Stop, check_run, earliest
 from textkeep.retention.holds import HoldsInForce
 from textkeep.retention.moving import Mover, Order
 from textkeep.retention.runs import Runs
 from textkeep.retention.steps import Steps
+from textkeep.retention.turn import LEASE_SECONDS, Turn
 from textkeep.store.engine import Store
+from textkeep.store.leases import Leases
 
 Told = Callable[[str, str], None]
 """Hears of each step that is done: shelf and state."""
 
 LEAVING: Final = Stop("interrupted", "the service is stopping", "The next run goes on where this one stopped.")
+NOT_KEEPING: Final = Stop(
+    "not-the-keeper",
+    "this process may destroy nothing; nothing was done",
+    "The process that keeps the archive purges every hour; `textkeep purge` on its machine does it at once.",
+)
 BUSY: Final = Stop("already-running", "another purge run is at work", "Wait for it to end; nothing has to be done.")
 
 
@@ -63,7 +70,11 @@ class RunResult:
 
 
 class Purge:
-    """Runs purges over one archive; two never work at once."""
+    """Runs purges over one archive; of all that there are, in this process and in others, one works at a time.
+
+    `nodes` are the processes that must have dropped a destroyed secret before a report is written; a report waits for
+    them `patience` seconds at most. `lease_seconds` is how long a keeper that was killed keeps the others waiting.
+    """
 
     def __init__(
         self,
@@ -76,85 +87,102 @@ class Purge:
         mark: ClockMark,
         clock: Clock,
         *,
+        nodes: Nodes | None = None,
         told: Told = lambda _shelf, _state: None,
+        lease_seconds: float = LEASE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._store = store
+        self._keyring = keyring
         self._mark = mark
         self._clock = clock
         self._told = told
         self._absence = Absence(store, keyring, index)
         self._runs = Runs(store, chain, clock)
         mover = Mover(store, shelves, holds, clock)
-        destroying = Destroying(mover, store, keyring, index, self._absence, chain, clock)
+        destroying = Destroying(mover, store, keyring, index, self._absence, chain, clock, nodes or Alone(), patience)
         self._steps = Steps(mover, Deciding(mover, holds, keyring), destroying)
-        self._turn = _turn_of(store)
+        self._leases = Leases(store, clock)
         self._leaving = threading.Event()
+        self.lease_seconds = lease_seconds
 
     def run(
-        self, now: datetime, confirm_days: int | None = None, dry_run: bool = False, *, asked_by: str = SCHEDULE
+        self,
+        now: datetime | None = None,
+        confirm_days: int | None = None,
+        dry_run: bool = False,
+        *,
+        asked_by: str = SCHEDULE,
     ) -> RunResult:
-        """Purge what is due at `now`, or say what would go and change nothing.
+        """Purge what is due, or say what would go and change nothing; `now` stands in for what the host's clock says.
 
         `confirm_days` is a person's word for exactly that many days. `asked_by` is a handle (hex), `local` or
         `schedule`. Whatever stops a run is named in the result; what it had begun is taken up by the next one.
         """
-        readings = self._mark.readings(now)
         if dry_run:
-            return self._foresee(readings, confirm_days)
-        if not self._turn.acquire(blocking=False):
+            return self._foresee(*self._look(now), confirm_days)
+        if not self._keyring.keeps:
+            return RunResult(stopped=NOT_KEEPING)
+        turn = Turn(self._store, self._leases, self._leaving, seconds=self.lease_seconds)
+        if not turn.take():
             return RunResult(stopped=BUSY)
         try:
-            run = self._runs.begin(now)
-            result = self._work(readings, confirm_days, asked_by)
+            run = self._runs.begin(turn, now or self._clock())
+            result = self._work(turn, now, confirm_days, asked_by)
             with suppress(TextkeepError):  # an outage here must not hide what was done
                 self._runs.finish(run, _outcome(result))
             return result
         finally:
-            self._turn.release()
+            turn.release()
 
     def interrupt(self) -> None:
         """Let a run that is at work end after the step it is in; the service is stopping."""
         self._leaving.set()
 
-    def _foresee(self, readings: Sequence[Reading], confirm_days: int | None) -> RunResult:
+    def _look(self, now: datetime | None) -> tuple[datetime | None, Sequence[Reading]]:
+        """The last time seen, and then what the clocks say: in this order no mark that is set meanwhile is ahead."""
+        with self._store.reading() as connection:
+            seen = self._mark.last_seen(connection)
+        return seen, self._mark.readings(now)
+
+    def _foresee(self, seen: datetime | None, readings: Sequence[Reading], confirm_days: int | None) -> RunResult:
         with self._store.reading() as connection:
             due = days.due(connection, earliest(readings))
             stop = check_run(
                 readings,
-                self._mark.last_seen(connection),
+                seen,
                 due,
                 confirm_days=confirm_days,
                 confirmed_through=notes.read_day(connection, notes.CONFIRMED_THROUGH),
             )
             return RunResult(tuple(days.day_rows(connection, due)), stop, dry_run=True)
 
-    def _work(self, readings: Sequence[Reading], confirm_days: int | None, asked_by: str) -> RunResult:
+    def _work(self, turn: Turn, now: datetime | None, confirm_days: int | None, asked_by: str) -> RunResult:
         foreseen = RunResult()
         try:
-            foreseen = replace(self._foresee(readings, confirm_days), dry_run=False)
+            seen, readings = self._look(now)
+            foreseen = replace(self._foresee(seen, readings, confirm_days), dry_run=False)
             if foreseen.stopped is not None:
                 return foreseen
             due = [Day.named(row.day) for row in foreseen.days]
-            seen = self._let_through(readings, due, confirm_days)
-            missed = tuple(self._runs.report_missed(earliest(readings)))
-            again = self._absence.look_again()
+            self._let_through(turn, readings, due, confirm_days)
+            missed = tuple(self._runs.report_missed(turn, earliest(readings)))
+            again = self._absence.look_again(turn)
         except TextkeepError as exc:
             return replace(foreseen, stopped=_stopped(exc))
-        stop = self._close_all(due, Order(tuple(readings), seen, asked_by, confirm_days, again))
+        stop = self._close_all(due, Order(turn, tuple(readings), seen, asked_by, confirm_days, again))
         with self._store.reading() as connection:
             rows = tuple(days.day_rows(connection, due))
         return RunResult(rows, stop, found_again=again.found, missed=missed)
 
     def _let_through(
-        self, readings: Sequence[Reading], due: Sequence[Day], confirm_days: int | None
-    ) -> datetime | None:
-        """Store the time and the person's word; gives the last time seen before."""
-        with self._store.transaction() as connection:
-            seen = self._mark.last_seen(connection)
+        self, turn: Turn, readings: Sequence[Reading], due: Sequence[Day], confirm_days: int | None
+    ) -> None:
+        """Store the time and the person's word."""
+        with turn.transaction() as connection:
             self._mark.accept(connection, earliest(readings))
             if confirm_days is not None and due:
                 notes.write(connection, notes.CONFIRMED_THROUGH, due[-1])
-        return seen
 
     def _close_all(self, due: Sequence[Day], order: Order) -> Stop | None:
         for day in due:
@@ -162,30 +190,19 @@ class Purge:
                 self._close(day, order)
             except TextkeepError as exc:
                 return _stopped(exc, day)
-            if self._leaving.is_set():
+            if order.turn.leaving:
                 return LEAVING
         return None
 
     def _close(self, day: Day, order: Order) -> None:
         state = self._steps.state(day)
         if state != "open":
-            self._steps.resume(day)
-        while state != "reported" and not self._leaving.is_set():
+            self._steps.resume(day, order)
+        while state != "reported" and not order.turn.leaving:
+            before = state
             state = self._steps.advance(day, order)
-            self._told(day.shelf, state)
-
-
-_TURNS: Final[WeakKeyDictionary[Store, threading.Lock]] = WeakKeyDictionary()
-_FINDING: Final = threading.Lock()
-
-
-def _turn_of(store: Store) -> threading.Lock:
-    """The lock that a run on this store takes, whichever Purge makes it.
-
-    One process holds an embedded archive's folder, so a lock in that process is enough.
-    """
-    with _FINDING:
-        return _TURNS.setdefault(store, threading.Lock())
+            if state != before:
+                self._told(day.shelf, state)
 
 
 def _stopped(exc: TextkeepError, day: Day | None = None) -> Stop:

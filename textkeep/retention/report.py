@@ -44,6 +44,14 @@ ERASED_REASON: Final = (
     " together with the root key that seals it"
 )
 
+READ_AHEAD: Final = (
+    "every row was counted, slice by slice, at the decision, and once more in all when the table was dropped. What the"
+    " rows of a slice were was seen when it was read: a row of a slice read ahead that somebody with the database's own"
+    " rights altered afterwards, without changing how many there are, is seen only where the slice was among those"
+    " sampled"
+)
+"""What reading ahead shows and what it does not, said in each report."""
+
 Document = dict[str, Any]
 
 
@@ -90,7 +98,7 @@ def day_report(purge: PurgeRow, *, reported_at: datetime, previous: str | None) 
         **_census(facts.census),
         "holds": UNKNOWN if facts.holds is None else msgspec.to_builtins(facts.holds),
         "keys": _keys(facts),
-        "nodes": {"confirmed": ["this process"], "reason": "one process works on this archive and its keyring"},
+        "nodes": UNKNOWN if facts.evicted is None else msgspec.to_builtins(facts.evicted),
         "rows_dropped": _or_unknown(facts.rows_dropped),
         "readback": [msgspec.to_builtins(line) for line in facts.readback] or UNKNOWN,
         "not_covered": list(NOT_COVERED),
@@ -128,7 +136,7 @@ def _made_by(previous: str | None) -> Document:
 
 def _step(facts: Facts, step: str) -> Line:
     if step == "reported":
-        return Line(step, "pass", "written to the folder of reports; its digest is in the ledger entry `purge`")
+        return Line(step, "pass", "written to database and folder; its digest is in the ledger entry `purge`")
     return facts.lines.get(step) or Line(step, "unknown", "nothing is on record of this step")
 
 
@@ -171,6 +179,7 @@ def _census(census: Census | None) -> Document:
             "counted": census.slices,
             "entries": [list(span) for span in census.entries],
             "differing": [msgspec.to_builtins(each) for each in census.differing],
+            "read": UNKNOWN if census.reading is None else {**msgspec.to_builtins(census.reading), "shows": READ_AHEAD},
         },
         "roots": {
             "taken": census.taken_root,

@@ -1,10 +1,12 @@
-"""The alarm clock: wakes the clock mark every minute, and shelves and purge every hour and at the start.
+"""The alarm clock: wakes the clock mark every minute, and shelves, chores and purge every hour and at the start.
 
 It decides nothing: what is due, and whether a run may work, is told by `guards.py` and `policy.py` on each waking.
+Every keeper has one; a keeper that finds another at work looks again shortly after that one's lease would run out, so
+that a purge whose keeper was killed goes on then and not in an hour.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, Final
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -13,10 +15,14 @@ from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock, system_clock
 from textkeep.errors import TextkeepError
 from textkeep.retention.clockmark import ClockMark
-from textkeep.retention.purge import Purge, RunResult
+from textkeep.retention.purge import BUSY, Purge, RunResult
+from textkeep.retention.survey import Survey
 
 MARK_EVERY_MINUTES: Final = 1
 RUN_EVERY_HOURS: Final = 1
+
+AGAIN_MARGIN: Final = 5.0
+"""Seconds after the end of another keeper's lease at which it is looked for again."""
 
 Ran = Callable[[RunResult], None]
 """Hears of each run."""
@@ -28,7 +34,9 @@ Failed = Callable[[TextkeepError], None]
 class Schedule:
     """Wakes retention while the service runs. Jobs live in memory; wakings that were missed are made up once.
 
-    `chores` are what else is to be done every hour.
+    `chores` are what else is to be done every hour, before the purge: the survey among them, so that the purge finds
+    the texts that came since counted already. One that only one of several keepers is to do is wrapped by
+    `chores.by_one`.
     """
 
     def __init__(
@@ -38,6 +46,7 @@ class Schedule:
         purge: Purge,
         clock: Clock,
         *,
+        survey: Survey | None = None,
         chores: Sequence[Callable[[], object]] = (),
         ran: Ran = lambda _: None,
         failed: Failed = lambda _: None,
@@ -46,6 +55,7 @@ class Schedule:
         self._shelves = shelves
         self._purge = purge
         self._clock = clock
+        self._survey = survey
         self._chores = chores
         self._ran = ran
         self._failed = failed
@@ -63,6 +73,8 @@ class Schedule:
     def stop(self) -> None:
         """Wake no more; returns when a run that is at work has ended the step it is in."""
         self._purge.interrupt()
+        if self._survey is not None:
+            self._survey.interrupt()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
 
@@ -78,7 +90,20 @@ class Schedule:
         self._try(lambda: self._shelves.ensure(self._clock()))
         for chore in self._chores:
             self._try(chore)
-        self._try(lambda: self._ran(self._purge.run(self._clock())))
+        if self._survey is not None:
+            self._try(self._survey.run)
+        self.purge()
+
+    def purge(self) -> None:
+        """Purge what is due; where another keeper is at work, look again once its lease would have run out."""
+        self._try(self._purge_once)
+
+    def _purge_once(self) -> None:
+        result = self._purge.run()
+        if result.stopped == BUSY and self._scheduler.running:
+            later = system_clock() + timedelta(seconds=self._purge.lease_seconds + AGAIN_MARGIN)
+            self._scheduler.add_job(self.purge, "date", run_date=later, id="again", replace_existing=True)
+        self._ran(result)
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

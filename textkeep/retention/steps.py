@@ -42,6 +42,6 @@ class Steps:
             step(day, order)
         return self.state(day)
 
-    def resume(self, day: Day) -> None:
+    def resume(self, day: Day, order: Order) -> None:
         """Count another attempt at a day whose purge was cut off."""
-        self._mover.resume(day)
+        self._mover.resume(day, order.turn)

@@ -1,0 +1,92 @@
+"""What the rows of a shelf's table of texts are, slice by slice: read from the rows, and from nothing else.
+
+Rows are counted and read by the table's own column `slice`; neither the table of slices nor the ledger is asked, so
+that both can be compared with what is found here.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from textkeep.archive.accepting import leaf
+from textkeep.ledger import tree
+from textkeep.store.tables import texts_of
+
+PORTION: Final = 10_000
+"""About how many rows are read at once; a slice is never divided."""
+
+MOST_SLICES: Final = 256
+"""How many slices one statement asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The set of one slice: how many rows, the root of the set of their leaves (hex), how many of each organisation."""
+
+    number: int
+    root: str
+    orgs: Mapping[str, int]
+
+
+NOTHING: Final = Found(0, tree.root_of_set([]).hex(), {})
+"""A slice of which no row is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The leaves of one slice, and how many are of each organisation (hex)."""
+
+    leaves: list[bytes]
+    orgs: Mapping[str, int]
+
+    def found(self) -> Found:
+        """What is told of the set."""
+        return Found(len(self.leaves), tree.root_of_set(self.leaves).hex(), self.orgs)
+
+    def without(self, kept: Collection[bytes]) -> Found:
+        """What is told of the set without these leaves; of organisations nothing."""
+        left = [each for each in self.leaves if each not in kept]
+        return Found(len(left), tree.root_of_set(left).hex(), {})
+
+
+def numbers(connection: Connection, shelf: str) -> dict[int, int]:
+    """How many rows each slice has; the table must be there. It reads an index, and no row where that is enough."""
+    table = texts_of(shelf)
+    rows = connection.execute(select(table.c.slice, func.count()).group_by(table.c.slice))
+    return {row[0]: row[1] for row in rows}
+
+
+def portions(wanted: Mapping[int, int], rows: int = PORTION) -> Iterator[list[int]]:
+    """Slices, given with their numbers of rows, in parts of about `rows` rows."""
+    part: list[int] = []
+    size = 0
+    for slice_id, number in wanted.items():
+        if part and (size + number > rows or len(part) == MOST_SLICES):
+            yield part
+            part, size = [], 0
+        part.append(slice_id)
+        size += number
+    if part:
+        yield part
+
+
+def members(connection: Connection, shelf: str, slices: Collection[int]) -> Iterator[tuple[int, Members]]:
+    """The sets of these slices, as far as there are rows of them; at most `MOST_SLICES` are asked for."""
+    table = texts_of(shelf)
+    wanted = (
+        select(table.c.slice, table.c.org, table.c.commitment)
+        .where(table.c.slice.in_(bindparam("wanted", expanding=True)))
+        .order_by(table.c.slice)
+    )
+    rows = connection.execute(wanted, {"wanted": list(slices)})
+    for slice_id, group in groupby(rows, key=lambda row: row[0]):
+        leaves: list[bytes] = []
+        orgs: Counter[bytes] = Counter()
+        for _, org, commitment in group:
+            leaves.append(leaf(org, commitment))
+            orgs[org] += 1
+        yield slice_id, Members(leaves, {org.hex(): number for org, number in orgs.items()})
