@@ -10,7 +10,7 @@ import pytest
 from textkeep.service.capabilities import METHODS
 from textkeep.service.running import Running
 
-OPEN_TO_ALL = {"/healthz", "/readyz", "/problems/{name}"}
+OPEN_TO_ALL = {"/healthz", "/readyz", "/metrics", "/problems/{name}"}
 Tokens = dict[str, dict[str, str]]
 
 
@@ -103,7 +103,7 @@ def test_a_running_archive_is_healthy_and_ready(http: httpx.Client) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
     answer = http.get("/readyz")
     assert answer.status_code == 200
-    assert {part["name"] for part in answer.json()["parts"]} == {"database", "keyring", "index", "purge"}
+    assert {part["name"] for part in answer.json()["parts"]} == {"database", "keyring", "follower", "index", "purge"}
 
 
 def test_no_page_loads_anything_from_elsewhere(http: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,18 +81,28 @@ def test_a_name_that_is_like_none_is_refused_with_all_of_them() -> None:
     assert "TEXTKEEP_INDEX_URL" in refused.value.remedy
 
 
+PG = "postgresql://keeper:canary-1234567890@db.example/texts"
+KEYS = "postgresql://keeper:canary-1234567890@keys.example/keys"
+INDEX = "https://keeper:canary-1234567890@search.example:9200"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("DATABASE_URL", "postgresql+psycopg://user:canary-1234567890@host/db"),
+        ("DATABASE_URL", "postgresql://user:canary-1234567890@host"),
+        ("DATABASE_URL", "postgresql://user:canary-1234567890@[host/db"),
+        ("DATABASE_URL", "mysql://user:canary-1234567890@host/db"),
         ("DATABASE_URL", "sqlite://"),
         ("DATABASE_URL", "sqlite:///relative/canary-1234567890.db"),
-        ("INDEX_URL", "https://canary-1234567890.example:9200"),
+        ("INDEX_URL", "file:///canary-1234567890"),
+        ("INDEX_URL", "canary-1234567890.example:9200"),
         ("KEYRING_URL", "vault://canary-1234567890"),
         ("KEYRING_URL", "file://host/canary-1234567890"),
+        ("KEYRING_URL", "postgresql://user:canary-1234567890@host"),
+        ("KEYRING_URL", KEYS),
         ("ROOT_KEY", "aws:canary-1234567890"),
-        ("KAFKA_BROKERS", "canary-1234567890:9092"),
-        ("KAFKA_TOPIC", "canary-1234567890"),
+        ("ROOT_KEY", "file://host/canary-1234567890"),
         ("CAPABILITIES", "ediscovery canary-1234567890"),
     ],
 )
@@ -103,6 +114,106 @@ def test_what_this_version_does_not_have_is_refused_without_quoting_it(
         Settings.load()
     assert refused.value.field == f"TEXTKEEP_{name}"
     assert "canary" not in f"{refused.value} {refused.value.remedy}"
+
+
+def shared(monkeypatch: pytest.MonkeyPatch, **others: str) -> Settings:
+    for name, value in {"DATABASE_URL": PG, "KEYRING_URL": KEYS, "INDEX_URL": INDEX, **others}.items():
+        monkeypatch.setenv(f"TEXTKEEP_{name}", value)
+    return Settings.load()
+
+
+def test_many_processes_share_an_archive_whose_every_part_serves_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = shared(monkeypatch)
+    assert settings.shared
+    settings.check_many("api")
+
+
+@pytest.mark.parametrize("alone", ["DATABASE_URL", "KEYRING_URL", "INDEX_URL"])
+@pytest.mark.parametrize("command", ["api", "consume", "follow", "keep"])
+def test_many_processes_on_a_part_that_serves_one_are_refused_by_its_name(
+    alone: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {"database_url": PG, "keyring_url": KEYS, "index_url": INDEX}
+    del given[alone.lower()]
+    settings = Settings(**given)
+    assert not settings.shared
+    with pytest.raises(Unsound) as refused:
+        settings.check_many(command)
+    assert refused.value.field == f"TEXTKEEP_{alone}"
+    assert command in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        PG,
+        PG.replace("keeper:canary-1234567890", "somebody"),
+        PG.replace("db.example", "DB.example:5432") + "?sslmode=require",
+    ],
+)
+def test_keyring_and_data_in_one_database_are_refused(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unsound) as refused:
+        shared(monkeypatch, KEYRING_URL=keys)
+    assert refused.value.field == "TEXTKEEP_KEYRING_URL"
+    assert "one database" in refused.value.detail
+    assert "canary" not in f"{refused.value} {refused.value.remedy}"
+
+
+@pytest.mark.parametrize("keys", [PG.replace("texts", "keys"), PG.replace("db.example", "db.example:5433")])
+def test_two_databases_of_one_server_are_two_places(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shared(monkeypatch, KEYRING_URL=keys).shared
+
+
+def test_no_password_is_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "canary" not in repr(shared(monkeypatch))
+
+
+def test_roots_can_lie_in_a_folder_that_machines_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shared(monkeypatch, DATA=str(tmp_path / "a")).roots_folder == tmp_path / "a-keyring" / "roots"
+    assert shared(monkeypatch, ROOT_KEY=f"file://{tmp_path}/on%20all").roots_folder == tmp_path / "on all"
+
+
+@pytest.mark.parametrize("content", ["{}", "{}\n", "{}\r\n"])
+def test_a_setting_can_come_from_a_file(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_bytes(content.format(PG).encode())
+    monkeypatch.setenv("TEXTKEEP_DATABASE_URL_FILE", str(tmp_path / "secret"))
+    assert Settings.load().database == PG
+
+
+def test_every_setting_can_come_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "token").write_text("tk_canary-1234567890")
+    monkeypatch.setenv("textkeep_token_file", str(tmp_path / "token"))
+    token = Settings.load().token
+    assert token is not None
+    assert token.get_secret_value() == "tk_canary-1234567890"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"\xff\xfe canary-1234567890"])
+def test_a_file_that_holds_no_setting_is_refused(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    monkeypatch.setenv("TEXTKEEP_DATABASE_URL_FILE", str(tmp_path / "secret"))
+    with pytest.raises(Malformed) as refused:
+        Settings.load()
+    assert refused.value.field == "TEXTKEEP_DATABASE_URL_FILE"
+    assert "canary" not in str(refused.value)
+
+
+def test_a_setting_given_both_ways_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text(PG)
+    monkeypatch.setenv("TEXTKEEP_DATABASE_URL_FILE", str(tmp_path / "secret"))
+    monkeypatch.setenv("TEXTKEEP_DATABASE_URL", PG)
+    with pytest.raises(Malformed, match="given twice"):
+        Settings.load()
+
+
+def test_a_file_for_what_is_no_setting_is_refused() -> None:
+    with pytest.raises(Malformed):
+        check_names(["TEXTKEEP_DATABASE_FILE"])
+    with pytest.raises(RetentionFixed):
+        check_names(["TEXTKEEP_RETENTION_DAYS_FILE"])
 
 
 def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from tests.housing import SetClock, event
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.directory.records import Location, Org, Record, User
 from textkeep.service.settings import Settings
-from textkeep.service.wiring import PURGE, Archive
+from textkeep.service.state import PURGE
+from textkeep.service.wiring import Archive
 from textkeep.store.tables import directory
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

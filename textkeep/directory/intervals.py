@@ -64,6 +64,7 @@ class Timeline(Generic[R]):
         others = (interval for interval in self.intervals if interval.since != new.since)
         return type(self)(tuple(sorted((*others, new), key=lambda interval: interval.since)))
 
-    def without(self, rows: frozenset[int]) -> Self:
-        """The timeline without the intervals of those rows."""
-        return type(self)(tuple(interval for interval in self.intervals if interval.row not in rows))
+    def without_ended(self, by: datetime) -> Self:
+        """The timeline without the intervals that had ended by then."""
+        ended = sum(interval.since <= by for interval in self.intervals[1:])
+        return type(self)(self.intervals[ended:]) if ended else self

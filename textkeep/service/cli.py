@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from textkeep.service.commands import token, upkeep
+from textkeep.service.commands import parts, token, upkeep
+from textkeep.service.commands.consume import consume
 from textkeep.service.commands.load import load
 from textkeep.service.commands.output import out
 from textkeep.service.commands.search import search
-from textkeep.service.commands.up import up
+from textkeep.service.commands.up import api, up
 
 app = typer.Typer(
     name="textkeep",
@@ -22,6 +23,10 @@ app = typer.Typer(
 )
 for command in (
     up,
+    api,
+    parts.follow,
+    consume,
+    parts.keep,
     load,
     search,
     upkeep.purge,
@@ -30,6 +35,7 @@ for command in (
     upkeep.migrate,
     upkeep.rebuild,
     upkeep.ledger,
+    parts.healthcheck,
 ):
     app.command()(command)
 app.add_typer(token.app, name="token")

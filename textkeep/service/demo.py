@@ -6,13 +6,14 @@ from itertools import islice
 from typing import Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, func, insert, select
+from sqlalchemy import Connection, Table, func, select, update
 
 from textkeep.archive.shelf import Day
 from textkeep.directory.records import read_line
 from textkeep.errors import Conflict
 from textkeep.service import demo_feed
 from textkeep.service.wiring import DEMO_NOTE, Archive
+from textkeep.store.once import insert_once
 from textkeep.store.tables import batches, directory, notes, orgs, tokens
 
 BATCH: Final = 500
@@ -80,5 +81,6 @@ def _any_row(connection: Connection, table: Table) -> bool:
 
 
 def _write(connection: Connection, mark: Mark) -> None:
-    connection.execute(delete(notes).where(notes.c.name == DEMO_NOTE))
-    connection.execute(insert(notes).values(name=DEMO_NOTE, value=msgspec.json.encode(mark).decode("ascii")))
+    value = msgspec.json.encode(mark).decode("ascii")
+    if not insert_once(connection, notes, {"name": DEMO_NOTE, "value": value}):
+        connection.execute(update(notes).where(notes.c.name == DEMO_NOTE).values(value=value))

@@ -183,14 +183,16 @@ def check_schema(found: str | None, newest: str) -> Finding:
     return Finding("schema", "fail", f"the tables have version {found}", "Run `textkeep migrate`.")
 
 
-def check_machine(data: Path, keyring: Path) -> Iterator[Finding]:
-    """Every check that needs no open archive."""
-    yield check_data_permissions(data)
+def check_machine(data: Path, keyring: Path, *, on_server: bool = False) -> Iterator[Finding]:
+    """Every check that needs no open archive. With `on_server` the texts lie elsewhere; `keyring` has the roots."""
+    if data.is_dir():
+        yield check_data_permissions(data)
+        yield check_token_file(data / "token")
+        yield check_space(data)
     yield check_keyring_permissions(keyring)
-    yield check_places(data, keyring)
-    yield check_token_file(data / "token")
-    yield check_sqlite()
-    yield check_space(data)
+    if not on_server:
+        yield check_places(data, keyring)
+        yield check_sqlite()
     yield check_swap()
     yield check_core_dumps()
 

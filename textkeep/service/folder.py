@@ -61,7 +61,7 @@ class Folder:
         Raises Held where another process has it for longer than `wait` seconds, Unsound where it is no folder or
         not to be written to.
         """
-        os.umask(OTHERS)
+        keep_files_private()
         lock = FileLock(path / LOCK, mode=PRIVATE_FILE, thread_local=False)
         try:
             path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
@@ -93,6 +93,11 @@ class Folder:
         """Give the folder back."""
         (self.path / ADDRESS).unlink(missing_ok=True)
         self.lock.release()
+
+
+def keep_files_private() -> None:
+    """Keep every new file of this process to its user."""
+    os.umask(OTHERS)
 
 
 def address(path: Path) -> Address | None:

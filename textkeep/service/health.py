@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
-from textkeep.service.wiring import PURGE, Archive
+from textkeep.service.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Part:
     why: str | None = None
 
 
-def router(archive: Archive) -> APIRouter:
+def router(state: State) -> APIRouter:
     """Both routes; neither needs a token, neither tells more than names of parts."""
     routes = APIRouter(tags=["health"])
 
@@ -29,12 +29,14 @@ def router(archive: Archive) -> APIRouter:
 
     @routes.get("/readyz", responses={503: {"description": "A part is not ready"}})
     def show_readiness() -> JSONResponse:
-        """Whether texts can be taken and found right now.
+        """Whether this process can do its work right now: where it takes texts, whether it can.
 
-        A purge that is overdue is shown, and does not take the service out of use: texts must be taken all the same.
+        What it does not need for that is shown, and does not take it out of use: an index that does not answer, a
+        purge that is overdue.
         """
-        parts = [Part(name, why is None, why) for name, why in archive.readiness().items()]
-        ready = all(part.ready for part in parts if part.name != PURGE)
+        parts = [Part(name, why is None, why) for name, why in state.readiness().items()]
+        needed = state.needed()
+        ready = all(part.ready for part in parts if part.name in needed)
         told: dict[str, Any] = {"ready": ready, "parts": [asdict(part) for part in parts]}
         return JSONResponse(told, 200 if ready else 503)
 

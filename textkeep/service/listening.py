@@ -31,7 +31,9 @@ class Listening:
     cannot be used.
     """
 
-    def __init__(self, app: FastAPI, host: str = LOOPBACK, port: int = 0, tls: Tls | None = None) -> None:
+    def __init__(
+        self, app: FastAPI, host: str = LOOPBACK, port: int = 0, tls: Tls | None = None, *, setting: str = "--port"
+    ) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -53,7 +55,7 @@ class Listening:
                 field="--tls-cert",
                 remedy="Give a PEM certificate chain that this user can read, and with --tls-key its unencrypted key.",
             ) from exc
-        self._socket = _bind(host, port)
+        self._socket = _bind(host, port, setting)
         bound = self._socket.getsockname()
         self.host, self.port = host, int(bound[1])
         self.tls = tls
@@ -87,7 +89,7 @@ class Listening:
         return f"{'https' if self.tls else 'http'}://{shown}:{self.port}"
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         bound = socket.create_server((host, port), family=family, backlog=1024)
@@ -96,12 +98,12 @@ def _bind(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as exc:
         if isinstance(exc, socket.gaierror):
-            raise Malformed("that is no address of this machine", field="--host") from None
+            raise Malformed("that is no address of this machine", field=setting.replace("--port", "--host")) from None
         raise Conflict(
             "the address cannot be listened on: it is taken, or not this machine's",
-            field="--port",
-            remedy="Stop what listens there, or choose another with --host and --port.",
+            field=setting,
+            remedy="Stop what listens there, or choose another address.",
         ) from exc
     except OverflowError:
-        raise Malformed("a port is a number from 0 to 65535", field="--port") from None
+        raise Malformed("a port is a number from 0 to 65535", field=setting) from None
     return bound

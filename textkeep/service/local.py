@@ -1,24 +1,37 @@
-"""One way through for every command: the service that runs on the folder, or the same app in this very process."""
+"""One way through for every command: the service that runs on the folder, or the same app in this very process.
+
+An archive that many processes share is opened here, beside whatever runs: whoever can read its settings can open it.
+"""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from textkeep.errors import Unsound
 from textkeep.service.client import Client
-from textkeep.service.folder import WAIT_SECONDS, Address, Folder, Held, address, held
+from textkeep.service.folder import WAIT_SECONDS, Address, Folder, Held, address, held, keep_files_private
+from textkeep.service.parts import Part
 from textkeep.service.settings import Settings
 
 LOOK_AGAIN_SECONDS = 0.05
 
+READING: Final[frozenset[Part]] = frozenset({"api"})
+KEEPING: Final[frozenset[Part]] = frozenset({"api", "keep"})
+
+COMMAND = "command"
+"""What a single command is, among the processes of a shared archive."""
+
 
 @contextmanager
-def reach(settings: Settings, command: str, *, create: bool = False) -> Iterator[Client]:
+def reach(settings: Settings, command: str, *, create: bool = False, destroys: bool = False) -> Iterator[Client]:
     """A client of the archive in `settings.folder`, which is opened here where no service runs on it.
 
+    Without `destroys`, one that is opened beside others of a shared archive destroys nothing and forgets no root.
+
     Raises Unsound where there is no archive and `create` is not set, Held where another command has the folder for
-    longer than WAIT_SECONDS.
+    longer than WAIT_SECONDS, Outage where an engine does not answer.
     """
     if not create and not (settings.folder / "textkeep.db").exists() and settings.database_url is None:
         raise Unsound(
@@ -26,15 +39,22 @@ def reach(settings: Settings, command: str, *, create: bool = False) -> Iterator
             field="--data",
             remedy="Name the archive's folder with --data or TEXTKEEP_DATA; `textkeep up` or `load` make a new one.",
         )
-    found = _hold_or_find(settings.folder, command)
-    if isinstance(found, Client):
-        with found:
-            yield found
-        return
     # Only whoever opens the archive pays for loading all of it.
-    from textkeep.service.running import Running
+    if settings.shared:
+        from textkeep.service.running import Running
 
-    with Running.start(settings, found) as running, Client(running.listening.near_url, running.secret) as client:
+        keep_files_private()
+        opened = Running.start(settings, None, parts=KEEPING if destroys else READING, kind=COMMAND)
+    else:
+        found = _hold_or_find(settings.folder, command)
+        if isinstance(found, Client):
+            with found:
+                yield found
+            return
+        from textkeep.service.running import Running
+
+        opened = Running.start(settings, found)
+    with opened as running, Client(running.listening.near_url, running.secret) as client:
         yield client
 
 

@@ -65,14 +65,14 @@ def router(archive: Archive) -> APIRouter:
 def _add_tokens(routes: APIRouter, archive: Archive) -> None:
     @routes.post("/tokens")
     def create_token(principal: Local, wanted: TokenRequest) -> dict[str, Any]:
-        """Make a token; the first time, leave one of their own for the OS user."""
+        """Make a token; the first time, leave one of their own for the OS user, unless many machines share it."""
         require(principal, "tokens.manage", None)
         person = wanted.person if wanted.person is not None else os_user()
         orgs = None if wanted.orgs is None else [_handle(archive, org) for org in wanted.orgs]
         secret, token = archive.tokens.create(
             person=person, roles=wanted.roles, orgs=orgs, days=wanted.days, by=principal
         )
-        left = leave_own(archive.tokens, archive.settings.folder, principal)
+        left = not archive.settings.shared and leave_own(archive.tokens, archive.settings.folder, principal)
         return {"token": secret, **_shown(archive, token, person), "left": left}
 
     @routes.get("/tokens")

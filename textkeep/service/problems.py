@@ -6,7 +6,7 @@ A document says what happened, which member it concerns and what to do next. It 
 import html
 import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Header, Request, Response
@@ -88,8 +88,9 @@ def answer(error: TextkeepError, headers: Mapping[str, str] | None = None) -> JS
     return JSONResponse(document(error), error.status, sent, MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Make every error of `app` a problem document."""
+def install(app: FastAPI, told: Callable[[TextkeepError], None] = lambda _: None) -> None:
+    """Make every error of `app` a problem document; `told` hears of each."""
+    app.state.told_of_problem = told
     app.exception_handler(TextkeepError)(_on_ours)
     app.exception_handler(RequestValidationError)(_on_form)
     app.exception_handler(HTTPException)(_on_http)
@@ -114,30 +115,36 @@ def router() -> APIRouter:
     return pages
 
 
-def _on_ours(_: Request, error: TextkeepError) -> Response:
-    return answer(error if isinstance(error, tuple(PROBLEMS.values())) else Fault("see the log"))
+def _on_ours(request: Request, error: TextkeepError) -> Response:
+    return _told(request, error if isinstance(error, tuple(PROBLEMS.values())) else Fault("see the log"))
 
 
-def _on_form(_: Request, error: RequestValidationError) -> Response:
+def _on_form(request: Request, error: RequestValidationError) -> Response:
     first = next(iter(error.errors()), None)
     if first is None:
-        return answer(Malformed("the request is not of its documented form"))
+        return _told(request, Malformed("the request is not of its documented form"))
     kind = str(first["type"])
     where = first["loc"][:-1] if kind in ("extra_forbidden", "json_invalid") else first["loc"]
-    return answer(Malformed(f"the request {_WORDS.get(kind, 'is not as documented')}: see field", field=_path(where)))
+    words = f"the request {_WORDS.get(kind, 'is not as documented')}: see field"
+    return _told(request, Malformed(words, field=_path(where)))
 
 
 def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
         allowed = {"Allow": ", ".join(_methods_at(request))}
-        return answer(MethodNotAllowed("this address does not take that method"), allowed)
+        return _told(request, MethodNotAllowed("this address does not take that method"), allowed)
     if error.status_code == 404:
-        return answer(NotFound("there is no such address", remedy="/openapi.json lists every route."))
+        return _told(request, NotFound("there is no such address", remedy="/openapi.json lists every route."))
     if error.status_code == 413:
-        return answer(TooLarge("the request is over a limit"))
+        return _told(request, TooLarge("the request is over a limit"))
     if error.status_code >= 500:
-        return answer(Fault("see the log"))
-    return answer(Malformed("the request could not be read"))
+        return _told(request, Fault("see the log"))
+    return _told(request, Malformed("the request could not be read"))
+
+
+def _told(request: Request, error: TextkeepError, headers: Mapping[str, str] | None = None) -> Response:
+    request.app.state.told_of_problem(error)
+    return answer(error, headers)
 
 
 def _methods_at(request: Request) -> list[str]:
@@ -146,9 +153,9 @@ def _methods_at(request: Request) -> list[str]:
     return [way["method"] for way in ways if any(route.matches(way)[0] is Match.FULL for route in request.app.routes)]
 
 
-def _on_fault(_: Request, __: Exception) -> Response:
+def _on_fault(request: Request, _: Exception) -> Response:
     # The server logs what it raised on, through logs.py: class and frames, no message.
-    return answer(Fault("see the log"))
+    return _told(request, Fault("see the log"))
 
 
 def _path(location: Sequence[int | str]) -> str:

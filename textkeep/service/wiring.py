@@ -1,16 +1,12 @@
 """The one place where rooms and drivers meet: opens an archive's folder and builds everything by its constructors."""
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from datetime import datetime
-from logging import INFO, WARNING
-from pathlib import Path
 from typing import Any, Final, Self
 
-import structlog
-from filelock import FileLock, Timeout
-from sqlalchemy import Connection, inspect, literal, make_url, select
+from sqlalchemy import Connection, select
 
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.rules import FILE_ACCESS_ROLES
@@ -18,12 +14,15 @@ from textkeep.access.tokens import Tokens
 from textkeep.archive.activity import Activity
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.drivers.keyring_file import FolderStore
-from textkeep.archive.drivers.root_local import LocalRoot
+from textkeep.archive.drivers.keyring_sql import SqlStore, place_of
+from textkeep.archive.drivers.root_local import LocalRoot, shared_folder
 from textkeep.archive.handles import Persons
-from textkeep.archive.keyring import HOUSE_SECRET, RING, Keyring, keyring_missing
+from textkeep.archive.keyring import Keyring, KeyringStore, Root, identity
+from textkeep.archive.nodes import Nodes
 from textkeep.archive.organisations import Organisations
 from textkeep.archive.papers import Papers
 from textkeep.archive.sealing import Sealer
+from textkeep.archive.shelf import Day
 from textkeep.archive.shelves import Shelves
 from textkeep.archive.tags import Tags
 from textkeep.archive.vault import Vault
@@ -34,40 +33,32 @@ from textkeep.ingest.door import Door
 from textkeep.ingest.intake import Intake
 from textkeep.ingest.quarantine import Quarantine
 from textkeep.ledger import log
-from textkeep.retention import days, policy
-from textkeep.retention.chain import Chain
-from textkeep.retention.clockmark import ClockMark
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.holds import NoHolds
-from textkeep.retention.purge import Purge, RunResult
-from textkeep.retention.schedule import Schedule
 from textkeep.search.cursor import Cursors
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.search.finder import Finder
 from textkeep.search.follower import Follower
+from textkeep.search.index import IndexDriver
 from textkeep.search.reader import Reader
+from textkeep.search.reconciling import Reconciler
 from textkeep.search.scan import Scans
 from textkeep.search.tokens import Tokens as SearchTokens
 from textkeep.search.vocabulary import Vocabulary
-from textkeep.service import doctor
+from textkeep.service import opening
+from textkeep.service.alone import Alone, check_shared
 from textkeep.service.doctor import Finding
-from textkeep.service.folder import LOCK, PRIVATE_FILE, PRIVATE_FOLDER, Held
+from textkeep.service.keeping import Keeper
+from textkeep.service.metrics import Metrics
 from textkeep.service.own_token import os_user
-from textkeep.service.settings import Settings
+from textkeep.service.parts import EVERY, SERVING, Beating, Following, Part, quietly, report_failure
+from textkeep.service.probing import Probe
+from textkeep.service.settings import LOCAL_ROOT, Settings, in_one_database
+from textkeep.service.state import State
 from textkeep.store import schema
 from textkeep.store.engine import Store
-from textkeep.store.tables import notes, orgs, persons, shelves
-
-EVERY: Final = 2**31
-"""More texts than wait at once."""
-
-PURGE: Final = "purge"
-"""The part whose lateness does not keep texts out."""
+from textkeep.store.tables import notes
 
 DEMO_NOTE: Final = "demo"
 """The note that marks an archive of made-up texts."""
-
-_log = structlog.stdlib.get_logger("textkeep.service")
 
 
 def is_demo(connection: Connection) -> bool:
@@ -78,37 +69,66 @@ def is_demo(connection: Connection) -> bool:
 class Archive:
     """Everything of one archive, built and checked. `start` sets its threads going, `close` ends them in order.
 
-    The caller holds the archive's folder (`service/folder.py`).
+    `parts` are those that this process does; `kind` is the command it runs as. Unless the archive is shared, the
+    caller holds its folder (`service/folder.py`).
     """
 
     def __init__(
-        self, settings: Settings, clock: Clock, store: Store, keyring: Keyring, *, migrated: bool = False
+        self,
+        settings: Settings,
+        clock: Clock,
+        store: Store,
+        keyring: Keyring,
+        *,
+        parts: Collection[Part] = EVERY,
+        kind: str = "up",
+        migrated: bool = False,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.store = store
         self.keyring = keyring
+        self.parts = frozenset(parts)
+        self.kind = kind
         self.migrated = migrated
+        self.nodes = Nodes(store, keyring, secrets.token_hex(8), kind, clock) if settings.shared else None
+        """The processes of a shared archive; None where there is one."""
         self._opened = ExitStack()
         self._started: list[Callable[[], None]] = []
         self._build_vault()
         self._build_search()
         self._build_ways_in()
         self._build_retention()
+        self._build_state()
 
     @classmethod
-    def open(cls, settings: Settings, clock: Clock = system_clock) -> Self:
-        """The archive in `settings.folder`, migrated; a new one with its keyring where there is none.
+    def open(
+        cls, settings: Settings, clock: Clock = system_clock, *, parts: Collection[Part] = EVERY, kind: str = "up"
+    ) -> Self:
+        """The archive that the settings name; a new one with its keyring where there is none.
 
-        Raises Held where another process has database or keyring, and Unsound where the two do not belong together;
-        then neither of them was made.
+        One in a folder is migrated; one on a server must have been. Raises Held where another process has what serves
+        one only, Unsound where database and keyring do not belong together or the tables are not the newest; then
+        nothing was made. Raises Outage where an engine does not answer.
         """
         with ExitStack() as undone:
-            keyring = _open_keyring(settings, undone)
-            store = Store.open(settings.database)
-            undone.callback(store.close)
-            migrated = schema.migrate(store)
-            archive = cls(settings, clock, store, keyring, migrated=migrated)
+            if settings.index_url is not None:
+                _open_index(settings).close()  # an address that is none is told before anything is made
+            if settings.on_server:
+                store = Store.open(settings.database)
+                undone.callback(store.close)
+                schema.check(store)
+                keyring, migrated = (
+                    opening.keyring_of_server(settings, _DRIVERS, store, undone, keeps="keep" in parts),
+                    False,
+                )
+            else:
+                keyring = opening.keyring_of_file(settings, _DRIVERS, undone)
+                store = Store.open(settings.database)
+                undone.callback(store.close)
+                migrated = schema.migrate(store)
+            archive = cls(settings, clock, store, keyring, parts=parts, kind=kind, migrated=migrated)
+            archive._join(undone)
             undone.callback(archive.index.close)
             archive._check()
             archive._opened = undone.pop_all()
@@ -131,7 +151,7 @@ class Archive:
         )
 
     def _build_search(self) -> None:
-        self.index = EmbeddedIndex.open(self.settings.folder)
+        self.index = _open_index(self.settings)
         tokens, vocabulary = SearchTokens(self.keyring), Vocabulary(self.papers)
         self.follower = Follower(
             self.store,
@@ -141,10 +161,12 @@ class Archive:
             tokens,
             self.index,
             self.clock,
-            failed=_report_failure,
+            failed=self._failed,
         )
-        self._stop = threading.Event()
-        self._following = threading.Thread(target=self.follower.run, args=(self._stop,), name="follower", daemon=True)
+        self._following = Following(self.follower)
+        self.reconciler = Reconciler(
+            self.store, self.shelves, self.vault, tokens, self.index, self.follower, self.clock, failed=self._failed
+        )
         scans = Scans(self.store, tokens, vocabulary, self.index)
         self.finder = Finder(self.vault, scans, Cursors(self.keyring), self.activity, self.clock)
         self.reader = Reader(self.vault, scans, self.organisations, self.activity, self.clock)
@@ -152,56 +174,89 @@ class Archive:
     def _build_ways_in(self) -> None:
         self.directory = Directory(self.store, self.sealer, self.organisations, self.clock)
         self.intake = Intake(self.directory, self.vault, self.clock)
-        self.door = Door(self._take)
+        self.door = Door(self._take, writers=2 if self.store.shared else 1)
         self.quarantine = Quarantine(
             self.store, self.shelves, self.papers, self.organisations, self.activity, self.clock
         )
 
     def _build_retention(self) -> None:
-        self.mark = ClockMark(self.store, self.clock)
-        self.chain = Chain(self.store, ReportFolder(self.settings.folder / "reports"))
-        self.purge = Purge(
-            self.store, self.shelves, self.keyring, self.index, NoHolds(), self.chain, self.mark, self.clock
-        )
-        self.schedule = Schedule(
-            self.mark,
+        self.keeper = Keeper(
+            self.settings,
+            self.store,
+            self.keyring,
             self.shelves,
-            self.purge,
+            self.index,
+            self.directory,
+            self.reconciler,
+            self.nodes,
             self.clock,
-            chores=(self._drop_ended, self.follower.reconcile),
-            ran=_report_run,
-            failed=_report_failure,
+            self._failed,
         )
+        self.mark, self.chain = self.keeper.mark, self.keeper.chain
+        self.purge, self.schedule = self.keeper.purge, self.keeper.schedule
 
-    def _take(self, batches: Sequence[Batch]) -> list[Receipt]:
-        receipts = self.intake.store(batches)
-        self.follower.wake()
-        return receipts
+    def _build_state(self) -> None:
+        self.state = State(
+            self.settings,
+            self.parts,
+            self.store,
+            self.keyring,
+            self.vault,
+            self.index,
+            self.follower,
+            self.mark,
+            self.clock,
+            self._follows,
+            Probe(lambda: self.index.exists(Day.of(self.clock()).shelf)),
+            *_engines(self.settings, self.index),
+        )
+        self.metrics = Metrics(self.state, self.door, self.sealer)
+
+    def _join(self, undone: ExitStack) -> None:
+        """Be one of the archive's processes from here on, or the only one: say so every second.
+
+        What another process destroys is let go here within that second.
+        """
+        if not self.store.shared:
+            return
+        if self.nodes is not None:
+            check_shared(self.store, self.clock)
+            self.nodes.beat()
+            undone.callback(quietly, self.nodes.leave)
+            heart = Beating(self.nodes.beat)
+        else:
+            alone = Alone(self.settings, self.store, self.keyring, self.clock)
+            alone.take()
+            undone.callback(quietly, alone.release)
+            heart = Beating(alone.renew)
+        heart.start()
+        undone.callback(heart.stop)
 
     def _check(self) -> None:
         """Raises Unsound where data and keyring do not belong together; then opens what is served from memory."""
+        self.shelves.confirm()
         with self.store.reading() as connection:
-            self.shelves.check(connection)
             self.organisations.load(connection)
-            self.directory.load(connection)
+            if self.parts & SERVING:
+                self.directory.load(connection)
         self.keyring.finish()
         self.shelves.ensure(self.clock())
-        self.follower.reconcile()
+        if not self.store.shared:
+            self.keeper.leases.clear()
+        if not self.settings.shared:
+            self.follower.reconcile()
         with self.store.transaction() as connection:
             person = self.persons.handle_of(connection, os_user())
         self.local = Principal(person, LOCAL, FILE_ACCESS_ROLES, None)
 
-    def _drop_ended(self) -> None:
-        """Nothing personal outlives 400 days: intervals of the directory that ended then go, from the log too."""
-        if self.directory.drop_ended():
-            self.store.settle()
-
-    def start(self, *, schedule: bool) -> None:
-        """Set the writer of the door and the follower going, and with `schedule` the clock mark and the purge."""
-        self._begin(self.door.start, self.door.stop)
-        self._begin(self._follow, self._stop_following)
-        if schedule:
-            self._begin(self.schedule.start, self.schedule.stop)
+    def start(self, *, schedule: bool = True) -> None:
+        """Set the threads of this process's parts going; without `schedule` not the clock mark and the purge."""
+        if "api" in self.parts:
+            self._begin(self.door.start, self.door.stop)
+        if "follow" in self.parts:
+            self._begin(self._following.start, self._following.stop)
+        if "keep" in self.parts and schedule:
+            self._begin(self.keeper.start, self.keeper.stop)
 
     def close(self) -> None:
         """End every thread, the last one started first, then give index, database and keyring back."""
@@ -211,11 +266,7 @@ class Archive:
 
     def unindexed_since(self) -> datetime | None:
         """Since when a text has been waiting to be findable; None where none is but those that do not open."""
-        if not self.follower.damaged:
-            return self.vault.oldest_unindexed()
-        with self.store.reading() as connection:
-            waiting = self.vault.unindexed(connection, EVERY)
-        return waiting[0].received_at if len(waiting) > self.follower.damaged else None
+        return self.state.unindexed_since()
 
     def rebuild(self, shelf: str | None) -> dict[str, Any]:
         """Make the index of a shelf, or of all open ones with texts, anew. Raises NotFound for one that is not open."""
@@ -226,148 +277,95 @@ class Archive:
 
     def examine(self) -> list[Finding]:
         """What the doctor finds."""
-        now = self.clock()
-        with self.store.reading() as connection:
-            last_seen = self.mark.last_seen(connection)
-            standing = days.standing(connection)
-        due, overdue = policy.due_days(standing, now), policy.overdue_days(standing, now)
-        return [
-            *doctor.check_machine(self.settings.folder, self.settings.keyring_folder),
-            doctor.check_schema(schema.version(self.store), schema.newest()),
-            doctor.check_clock(now, last_seen),
-            doctor.check_index(
-                self.unindexed_since(),
-                now,
-                damaged=self.follower.damaged,
-                missing=self.follower.missing(),
-                dead=not self.following,
-            ),
-            doctor.check_purge(len(due), len(overdue)),
-        ]
+        return self.state.examine()
 
     @property
     def following(self) -> bool:
-        """Whether what is accepted is being made findable."""
-        return self._following.is_alive()
+        """Whether what is accepted is being made findable, here or by another process."""
+        return self.state.following()
 
     def readiness(self) -> dict[str, str | None]:
         """For each part why it is not ready, or None."""
-        return {
-            "database": _why(self.vault.oldest_unindexed),
-            "keyring": None if self.keyring.has(HOUSE_SECRET) else "it does not hold the house's secret",
-            "index": None if self.following else "its follower has stopped: new texts are not findable",
-            PURGE: self._why_not_purged(),
-        }
+        return self.state.readiness()
 
-    def _follow(self) -> None:
-        self._following.start()
-
-    def _stop_following(self) -> None:
-        self._stop.set()
+    def _take(self, batches: Sequence[Batch]) -> list[Receipt]:
+        receipts = self.intake.store(batches)
+        self.metrics.took(receipts)
         self.follower.wake()
-        self._following.join()
+        return receipts
 
-    def _why_not_purged(self) -> str | None:
-        with self.store.reading() as connection:
-            overdue = policy.overdue_days(days.standing(connection), self.clock())
-        return f"{len(overdue)} day(s) overdue: `textkeep purge` says what stops them" if overdue else None
+    def _failed(self, error: TextkeepError) -> None:
+        self.metrics.failed(error)
+        report_failure(error)
+
+    def _follows(self) -> bool | None:
+        return self._following.alive() if "follow" in self.parts else None
 
     def _begin(self, start: Callable[[], None], stop: Callable[[], None]) -> None:
         start()
         self._started.append(stop)
 
 
-def _why(ask: Callable[[], object]) -> str | None:
-    try:
-        ask()
-    except TextkeepError as error:
-        return error.detail
-    return None
+def migrate(settings: Settings, service_role: str | None) -> dict[str, Any]:
+    """Bring the tables on a server to the newest version, and prepare the keyring's; gives what is there then.
 
-
-def _report_run(result: RunResult) -> None:
-    closed = sum(day.state == "reported" for day in result.days)
-    stopped = result.stopped.reason if result.stopped else None
-    _log.log(WARNING if stopped else INFO, "purge run", due=len(result.days), closed=closed, stopped=stopped)
-
-
-def _report_failure(error: TextkeepError) -> None:
-    _log.warning("background work was put off", error=type(error).__qualname__, detail=error.detail)
-
-
-def _lock_keyring(settings: Settings) -> FileLock:
-    """Keep the keyring for this process: two archives on one would lose each other's secrets."""
-    return _lock(settings.keyring_folder / LOCK, "keyring", "TEXTKEEP_KEYRING_URL")
-
-
-def _lock_database(settings: Settings, file: Path) -> Iterator[FileLock]:
-    """Keep the database for this process; one in the archive's own folder is kept with the folder."""
-    if settings.database_url is not None:
-        yield _lock(file.with_name(f"{file.name}.{LOCK}"), "database", "TEXTKEEP_DATABASE_URL")
-
-
-def _lock(path: Path, what: str, setting: str) -> FileLock:
-    lock = FileLock(path, mode=PRIVATE_FILE, thread_local=False)
-    try:
-        path.parent.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Held(
-            f"another process has this {what} open; nothing was done",
-            field=setting,
-            remedy=f"Stop it, or give each archive a {what} of its own.",
-        ) from None
-    except OSError as exc:
-        raise Unsound(
-            f"the folder of the {what} cannot be used",
-            field=setting,
-            remedy="Name a folder that this user alone can read and write.",
-        ) from exc
-    return lock
-
-
-def _open_keyring(settings: Settings, undone: ExitStack) -> Keyring:
-    """The archive's keyring; a new one only where there is no data, and an old one only where its data is.
-
-    Keyring and database are kept for this process until `undone`. It looks before it makes anything: a folder or a
-    database made on the way to a refusal would stand where a backup is to be restored. Rows tell whether there is
-    data, and not the file, which a start that was killed leaves behind without any.
+    Run as the owner of both databases; `service_role` gets what the service needs. Raises Unsound where that role
+    could help itself, and where the two databases lie in one.
     """
-    folder, file = settings.keyring_folder, Path(make_url(settings.database).database or "")
-    ring_there, data_there = (folder / RING).exists(), file.exists()
-    if ring_there:
-        _keep(undone, [_lock_keyring(settings)])
-    if data_there:
-        _keep(undone, _lock_database(settings, file))
-    empty = not data_there or _has_no_rows(settings.database)
-    if not empty and not (folder / RING).exists():
-        raise keyring_missing()
-    if not ring_there:
-        _keep(undone, [_lock_keyring(settings)])
-    keyring = Keyring.open(FolderStore(folder), LocalRoot(folder / "roots"), create=empty)
-    if empty and (keyring.tombstones() or any(name.startswith("org:") for name in keyring.names())):
-        raise Unsound(
-            "there is a keyring here, and the data it belongs to is missing",
-            field="--data",
-            remedy="Restore the data of this keyring, or name another folder for a new archive. No data was made.",
-        )
-    if not data_there:
-        _keep(undone, _lock_database(settings, file))
-    return keyring
+    with ExitStack() as undone:
+        store = Store.open(settings.database)
+        undone.callback(store.close)
+        if settings.keyring_in_database:
+            keyring = SqlStore(settings.keyring_url or "")
+            undone.callback(keyring.close)
+            _check_apart(settings, keyring)
+            keyring.prepare(service_role)
+        migrated = schema.migrate(store, service_role=service_role)
+        return {"version": schema.version(store), "newest": schema.newest(), "migrated": migrated}
 
 
-def _keep(undone: ExitStack, locks: Iterable[FileLock]) -> None:
-    for lock in locks:
-        undone.callback(lock.release)
+def _keyring_store(settings: Settings, undone: ExitStack) -> KeyringStore:
+    if not settings.keyring_in_database:
+        return FolderStore(settings.keyring_folder)
+    store = SqlStore(settings.keyring_url or "")
+    undone.callback(store.close)
+    _check_apart(settings, store)
+    return store
 
 
-def _has_no_rows(database: str) -> bool:
-    """Whether a database holds nothing that a keyring would have to open; it may have no tables yet."""
-    store = Store.open(database)
+def _check_apart(settings: Settings, keyring: SqlStore) -> None:
+    """Raises Unsound where keyring and data are in one database, by whichever addresses."""
+    if settings.on_server and place_of(settings.database).same_database(keyring.place()):
+        raise in_one_database()
+
+
+def _root(settings: Settings, kept: KeyringStore) -> Root:
+    """The roots of a keyring; in a folder of its own wherever several keyrings could come to share one."""
+    if settings.root_key == LOCAL_ROOT and not settings.keyring_in_database:
+        return LocalRoot(settings.roots_folder)
+    return LocalRoot(shared_folder(settings.roots_folder, identity(kept)))
+
+
+def _open_index(settings: Settings) -> IndexDriver:
+    if settings.index_url is None:
+        return EmbeddedIndex.open(settings.folder)
     try:
-        with store.reading() as connection:
-            made = set(inspect(connection).get_table_names())
-            held = [table for table in (shelves, orgs, persons) if table.name in made]
-            return not any(connection.execute(select(literal(1)).select_from(t).limit(1)).first() for t in held)
-    finally:
-        store.close()
+        from textkeep.search.drivers.opensearch import OpenSearchIndex
+    except ModuleNotFoundError as exc:  # its client is an extra
+        raise Unsound(
+            "the client of OpenSearch is not installed; nothing was started",
+            field="TEXTKEEP_INDEX_URL",
+            remedy="Install textkeep[opensearch].",
+        ) from exc
+    return OpenSearchIndex.open(settings.index_url)
+
+
+def _engines(settings: Settings, index: IndexDriver) -> tuple[Callable[[], Collection[str]], Callable[[], bool] | None]:
+    """What only the drivers can tell the doctor: warnings of the index, and whether keyring and data are neighbours."""
+    warnings: Callable[[], Collection[str]] = getattr(index, "warnings", tuple)
+    if not (settings.on_server and settings.keyring_in_database):
+        return warnings, None
+    return warnings, lambda: place_of(settings.database).same_server(place_of(settings.keyring_url or ""))
+
+
+_DRIVERS: Final = opening.Drivers(_keyring_store, _root)

@@ -1,32 +1,41 @@
-"""`textkeep up`: API, follower and schedule in one process, until it is told to stop."""
+"""`textkeep up` and `textkeep api`: the archive, or its API alone, until it is told to stop."""
 
 import logging
 import os
 import shutil
-import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import structlog
 import typer
 
-from textkeep.errors import Malformed, Unsound
+from textkeep.errors import Unsound
 from textkeep.service import logs
 from textkeep.service.commands.output import DataOption, JsonOption, note, out, print_json, reported
-from textkeep.service.exposure import LOOPBACK, Tls, loopback
-from textkeep.service.folder import TOKEN
+from textkeep.service.commands.serving import (
+    LOOK_SECONDS,
+    PORT,
+    CertificateOption,
+    HostOption,
+    InsecureOption,
+    KeyOption,
+    MetricsOption,
+    PortOption,
+    place_of,
+    stopping,
+    tls_of,
+)
+from textkeep.service.exposure import LOOPBACK
+from textkeep.service.folder import TOKEN, keep_files_private
 from textkeep.service.local import hold
 from textkeep.service.settings import DATA, Settings
 
 if TYPE_CHECKING:
     from textkeep.service.running import Running
 
-PORT: Final = 8400
-LOOK_SECONDS: Final = 0.2
+API: Final = "api"
 
 _log = structlog.stdlib.get_logger("textkeep.up")
 
@@ -34,14 +43,12 @@ _log = structlog.stdlib.get_logger("textkeep.up")
 @reported
 def up(
     demo: Annotated[bool, typer.Option("--demo", help="Fill an empty archive with made-up texts; no other.")] = False,
-    host: Annotated[str, typer.Option("--host", help="Where to listen.")] = LOOPBACK,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = PORT,
-    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate chain, PEM.")] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
-    insecure_public_http: Annotated[
-        bool,
-        typer.Option("--insecure-public-http", help="Send texts and tokens unencrypted over a network. Dangerous."),
-    ] = False,
+    host: HostOption = LOOPBACK,
+    port: PortOption = PORT,
+    tls_cert: CertificateOption = None,
+    tls_key: KeyOption = None,
+    insecure_public_http: InsecureOption = False,
+    metrics: MetricsOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,12 +56,25 @@ def up(
     # Only whoever opens the archive pays for loading all of it; the other commands begin in a third of the time.
     from textkeep.service.own_token import DEMO_ROLES, ROLES, leave_own
     from textkeep.service.running import Running
+    from textkeep.service.waiting import patiently
 
     logs.configure(level=logging.INFO)
-    tls = _tls(host, tls_cert, tls_key, insecure=insecure_public_http)
+    tls, place = tls_of(host, tls_cert, tls_key, insecure=insecure_public_http), place_of(metrics)
     settings = Settings.load(Path(data) if data else None)
     folder = hold(settings.folder, "up")
-    with _stopping() as stop, Running.start(settings, folder, host=host, port=port, tls=tls, schedule=True) as running:
+    with (
+        stopping() as stop,
+        Running.start(
+            settings,
+            folder,
+            host=host,
+            port=port,
+            tls=tls,
+            schedule=True,
+            metrics=place,
+            patience=lambda work: patiently(work, stop.wait),
+        ) as running,
+    ):
         if demo:
             _fill(running, stop)
         leave_own(running.archive.tokens, settings.folder, running.archive.local, DEMO_ROLES if demo else ROLES)
@@ -62,45 +82,64 @@ def up(
         _log.info("listening", url=running.listening.url)
         if not stop.is_set():
             _greet(running, settings, demo=demo, as_json=as_json)
-        while not stop.wait(LOOK_SECONDS):
-            if not running.listening.alive():
-                raise Unsound("the service no longer listens", remedy="Look into the log, then start it again.")
-        _log.info("stopping")
+        _wait(running, stop)
     _log.info("stopped")
 
 
-@contextmanager
-def _stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once, as kill would."""
-    stop = threading.Event()
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+@reported
+def api(
+    host: HostOption = LOOPBACK,
+    port: PortOption = PORT,
+    tls_cert: CertificateOption = None,
+    tls_key: KeyOption = None,
+    insecure_public_http: InsecureOption = False,
+    metrics: MetricsOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the API alone, one of any number: on PostgreSQL and OpenSearch, beside `follow` and `keep`."""
+    from textkeep.service.running import Running
+    from textkeep.service.waiting import patiently
 
-    def ask(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, before[number])
+    logs.configure(level=logging.INFO)
+    tls, place = tls_of(host, tls_cert, tls_key, insecure=insecure_public_http), place_of(metrics)
+    settings = Settings.load(Path(data) if data else None)
+    settings.check_many(API)
+    keep_files_private()
+    with (
+        stopping() as stop,
+        Running.start(
+            settings,
+            None,
+            host=host,
+            port=port,
+            tls=tls,
+            parts=frozenset({"api"}),
+            kind=API,
+            metrics=place,
+            patience=lambda work: patiently(work, stop.wait),
+        ) as running,
+    ):
+        _log.info("listening", url=running.listening.url)
+        if as_json:
+            told = {"kind": API, "url": running.listening.url, "pid": os.getpid(), "metrics": _watched(running)}
+            print_json(told)
+        else:
+            out().print(f"Textkeep's API listens at {running.listening.url}", markup=False)
+            sys.stdout.flush()
+        _wait(running, stop)
+    _log.info("stopped")
 
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def _wait(running: "Running", stop: threading.Event) -> None:
+    while not stop.wait(LOOK_SECONDS):
+        if not running.listening.alive():
+            raise Unsound("the service no longer listens", remedy="Look into the log, then start it again.")
+    _log.info("stopping")
 
 
-def _tls(host: str, certificate: Path | None, key: Path | None, *, insecure: bool) -> Tls | None:
-    if (certificate is None) != (key is None):
-        raise Malformed("a certificate and its key come together", field="--tls-cert and --tls-key")
-    if certificate is not None and key is not None:
-        return Tls(certificate.absolute(), key.absolute())
-    if not loopback(host) and not insecure:
-        raise Unsound(
-            "other machines could reach that address, and texts and tokens would pass unencrypted; nothing was started",
-            field="--host",
-            remedy="Give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that does TLS."
-            " --insecure-public-http starts it all the same.",
-        )
-    return None
+def _watched(running: "Running") -> str | None:
+    return running.watch.url if running.watch is not None else None
 
 
 def _fill(running: "Running", stop: threading.Event) -> None:
@@ -116,15 +155,16 @@ def _fill(running: "Running", stop: threading.Event) -> None:
 
 def _greet(running: "Running", settings: Settings, *, demo: bool, as_json: bool) -> None:
     if as_json:
-        print_json({"url": running.listening.url, "pid": os.getpid(), "data": str(settings.folder)})
+        told = {"url": running.listening.url, "pid": os.getpid(), "data": str(settings.folder)}
+        print_json({**told, "metrics": _watched(running)})
         return
     command = "textkeep" if shutil.which("textkeep") else sys.argv[0]
     where = "" if settings.folder == Path(DATA).absolute() else f" --data {settings.folder}"
     org, own = "org-001" if demo else "ORG", settings.folder / TOKEN
     lines = (
         f"Textkeep listens at {running.listening.url}",
-        f"  data     {settings.folder}",
-        f"  keyring  {settings.keyring_folder}",
+        f"  data     {'PostgreSQL' if settings.on_server else settings.folder}",
+        f"  keyring  {'PostgreSQL' if settings.keyring_in_database else settings.keyring_folder}",
         *([f"  token    {own} (yours; `search` finds it)"] if own.exists() else []),
         f"Search:    {command} search 'appointment' --org {org} --reason 'trying it out'{where}",
         f"Stop:      Ctrl-C, or SIGTERM to process {os.getpid()}",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from textkeep.errors import Unsound
+from textkeep.errors import Malformed, Outage, Unsound
 from textkeep.service.commands.output import (
     FAILED,
     DataOption,
@@ -17,7 +17,9 @@ from textkeep.service.commands.output import (
     print_table,
     reported,
 )
+from textkeep.service.commands.serving import stopping
 from textkeep.service.doctor import Finding, check_machine
+from textkeep.service.folder import Held
 from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
@@ -38,7 +40,7 @@ def purge(
 ) -> None:
     """Destroy the days whose last text is 400 days old, oldest first, with a report for each."""
     asked = {"dry_run": dry_run, "confirm_days": confirm_days}
-    with reach(Settings.load(Path(data) if data else None), "purge") as client:
+    with reach(Settings.load(Path(data) if data else None), "purge", destroys=not dry_run) as client:
         told = client.call("POST", "/v1/purges", json=asked)
     if as_json:
         print_json(told)
@@ -80,9 +82,12 @@ def doctor(
             if reset_clock:
                 note(f"The last time seen is now {client.call('POST', '/local/clock-reset')['last_seen']}.")
             found = [Finding(**finding) for finding in client.call("GET", "/local/doctor")["findings"]]
-    except Unsound as error:
+    except Held:
+        raise
+    except (Unsound, Outage) as error:
         found = [Finding("start", "fail", error.detail, error.remedy)]
-        found += check_machine(settings.folder, settings.keyring_folder) if settings.folder.is_dir() else ()
+        if settings.on_server or settings.folder.is_dir():
+            found += check_machine(settings.folder, settings.secrets_folder, on_server=settings.on_server)
     if as_json:
         print_json({"findings": [_plainly(finding) for finding in found]})
     else:
@@ -103,10 +108,35 @@ def keyring_status(data: DataOption = None, as_json: JsonOption = False) -> None
 
 
 @reported
-def migrate(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Bring the tables to the version this program works with. Opening the archive does it too."""
-    with reach(Settings.load(Path(data) if data else None), "migrate", create=True) as client:
+def migrate(
+    service_role: Annotated[
+        str | None,
+        typer.Option("--service-role", metavar="NAME", help="PostgreSQL: the role that gets what the service needs."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the tables to the version this program works with.
+
+    On PostgreSQL it runs as the owner of both databases, before anything else does; a folder is also migrated when it
+    is opened. Doing it twice changes nothing.
+    """
+    settings = Settings.load(Path(data) if data else None)
+    if settings.on_server:
+        _print_one(_migrate_server(settings, service_role), as_json=as_json)
+        return
+    if service_role is not None:
+        raise Malformed("an SQLite file has no roles", field="--service-role")
+    with reach(settings, "migrate", create=True) as client:
         _print_one(client.call("GET", "/local/schema"), as_json=as_json)
+
+
+def _migrate_server(settings: Settings, service_role: str | None) -> dict[str, Any]:
+    from textkeep.service import wiring
+    from textkeep.service.waiting import patiently
+
+    with stopping() as stop:
+        return patiently(lambda: wiring.migrate(settings, service_role), stop.wait)
 
 
 @reported

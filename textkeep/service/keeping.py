@@ -1,0 +1,88 @@
+"""The keeper of an archive: the clock mark, the purge, and what else is done every hour."""
+
+from collections.abc import Callable
+from logging import INFO, WARNING
+
+import structlog
+
+from textkeep.archive.keyring import Keyring
+from textkeep.archive.nodes import Nodes
+from textkeep.archive.shelves import Shelves
+from textkeep.clock import Clock, system_clock
+from textkeep.directory.directory import Directory
+from textkeep.errors import TextkeepError
+from textkeep.retention.chain import Chain
+from textkeep.retention.chores import by_one
+from textkeep.retention.clockmark import ClockMark, clocks_of
+from textkeep.retention.folder import ReportFolder
+from textkeep.retention.holds import NoHolds
+from textkeep.retention.purge import Purge, RunResult
+from textkeep.retention.schedule import Schedule
+from textkeep.retention.survey import Survey
+from textkeep.search.index import IndexDriver
+from textkeep.search.reconciling import Reconciler
+from textkeep.service.settings import Settings
+from textkeep.store.engine import Store
+from textkeep.store.leases import Leases
+
+_log = structlog.stdlib.get_logger("textkeep.service")
+
+
+class Keeper:
+    """Everything that destroys, compares and tidies, and the schedule that wakes it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        keyring: Keyring,
+        shelves: Shelves,
+        index: IndexDriver,
+        directory: Directory,
+        reconciler: Reconciler,
+        nodes: Nodes | None,
+        clock: Clock,
+        failed: Callable[[TextkeepError], None],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._reconciler = reconciler
+        self.leases = Leases(store, clock)
+        # A clock that was handed in is the only one there is.
+        self.mark = ClockMark(store, clock, clocks_of(store) if clock is system_clock else {})
+        self.chain = Chain(store, ReportFolder(settings.folder / "reports"))
+        self.purge = Purge(store, shelves, keyring, index, NoHolds(), self.chain, self.mark, clock, nodes=nodes)
+        chores: dict[str, Callable[[], object]] = {"drop-ended": self._drop_ended, "compare": reconciler.run}
+        self.schedule = Schedule(
+            self.mark,
+            shelves,
+            self.purge,
+            clock,
+            survey=Survey(store, shelves, clock),
+            chores=[
+                self.chain.keep,
+                *(by_one(self.leases, name, work) if settings.shared else work for name, work in chores.items()),
+            ],
+            ran=_report_run,
+            failed=failed,
+        )
+
+    def start(self) -> None:
+        """Begin waking."""
+        self.schedule.start()
+
+    def stop(self) -> None:
+        """Wake no more; returns when what is at work has ended the step it is in."""
+        self._reconciler.interrupt()
+        self.schedule.stop()
+
+    def _drop_ended(self) -> None:
+        """Nothing personal outlives 400 days: intervals of the directory that ended then go, from the log too."""
+        if self._directory.drop_ended():
+            self._store.settle()
+
+
+def _report_run(result: RunResult) -> None:
+    closed = sum(day.state == "reported" for day in result.days)
+    stopped = result.stopped.reason if result.stopped else None
+    _log.log(WARNING if stopped else INFO, "purge run", due=len(result.days), closed=closed, stopped=stopped)
