@@ -9,10 +9,20 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import feeds, loading, purging, searching
+from bench import destroying, durable, feeds, finding, indexing, loading, purging, resident, searching
 from bench.table import printed
 
-PARTS = {"loading": loading.run, "searching": searching.run, "purging": purging.run}
+PARTS = {
+    "loading": loading.run,
+    "searching": searching.run,
+    "purging": purging.run,
+    "durable": durable.run,
+    "indexing": indexing.run,
+    "finding": finding.run,
+    "destroying": destroying.run,
+    "resident": resident.run,
+}
+"""The first three on the embedded default, the others on PostgreSQL, OpenSearch and Kafka."""
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
-"""An archive of our own under the stopwatch: opened, fed and followed in this process, without threads."""
+"""An archive of our own under the stopwatch: opened, fed and followed in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import feeds
 from textkeep.access.principal import LOCAL, Principal
@@ -15,11 +16,11 @@ REASON = "benchmark"
 
 
 class Ours:
-    """Textkeep on the embedded default, with the feed's directory in it."""
+    """Textkeep on the embedded default, or on what `settings` name, with the feed's directory in it."""
 
-    def __init__(self, folder: Path, clock: Clock = system_clock) -> None:
+    def __init__(self, folder: Path, clock: Clock = system_clock, *, settings: Mapping[str, Any] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.archive = Archive.open(Settings(data=folder), clock)
+        self.archive = Archive.open(Settings(**(settings or {"data": folder})), clock)
         someone = self.archive.local.person
         self._registrar = Principal(someone, LOCAL, frozenset({"registrar"}), None)
         self._producer = Principal(someone, LOCAL, frozenset({"producer"}), None)
@@ -40,6 +41,11 @@ class Ours:
         if found is None:
             raise LookupError(name)
         return found
+
+    def token(self, role: str) -> str:
+        """A new token of that role, for every organisation."""
+        made, _ = self.archive.tokens.create(person=f"bench-{role}", roles=[role], orgs=None, by=self.archive.local)
+        return made
 
     def close(self) -> None:
         """Give the folder back."""

@@ -42,7 +42,7 @@ def run(folder: Path) -> Iterator[Row]:
     for batch in feeds.batches(lines):
         ours.load(batch)
     ours.archive.store.settle()
-    rare, common = _words(lines)
+    rare, common = chosen_words(lines)
     bare = Bare(folder / "ours", ours)
     for name, words in (("rare words", rare), ("common words", common)):
         mine, theirs, stopping = [], [], []
@@ -52,9 +52,9 @@ def run(folder: Path) -> Iterator[Row]:
             if bare.page(word) != len(_found(ours, word)):
                 raise RuntimeError("the bare query finds another number of texts")
             for _ in range(RUNS):
-                mine.append(_timed(partial(_found, ours, word)))
-                theirs.append(_timed(partial(bare.page, word)))
-                stopping.append(_timed(partial(bare.page, word, stopping=True)))
+                mine.append(timed(partial(_found, ours, word)))
+                theirs.append(timed(partial(bare.page, word)))
+                stopping.append(timed(partial(bare.page, word, stopping=True)))
         ours_ms, bare_ms = 1000 * median(mine), 1000 * median(theirs)
         yield Row(f"search, {name}, {TEXTS:,} texts", "ms", ours_ms, bare_ms, False, TARGET)
     yield Row("  common, bare query that stops early", "ms", ours_ms, 1000 * median(stopping), False)
@@ -111,7 +111,7 @@ def _found(ours: Ours, word: str) -> tuple[object, ...]:
     return ours.archive.finder.find(ours.officer, word, reason=REASON, org=ours.org(), limit=LIMIT).results
 
 
-def _words(lines: list[bytes]) -> tuple[list[str], list[str]]:
+def chosen_words(lines: list[bytes]) -> tuple[list[str], list[str]]:
     """Words of the first organisation's texts: in a few of them, and in one of a hundred or more."""
     counts: Counter[str] = Counter()
     texts = 0
@@ -127,7 +127,7 @@ def _words(lines: list[bytes]) -> tuple[list[str], list[str]]:
     return rare[:: max(len(rare) // WORDS, 1)][:WORDS], common[:: max(len(common) // WORDS, 1)][:WORDS]
 
 
-def _timed(what: Callable[[], object]) -> float:
+def timed(what: Callable[[], object]) -> float:
     begun = time.perf_counter()
     what()
     return time.perf_counter() - begun

@@ -194,7 +194,7 @@ def test_no_secret_in_the_keyring_from_after_is_the_one_that_opens_a_text_of_the
 
 def opens(row: Any, keyring: Keyring, name: str) -> bool:
     """Whether a text of the day opens when the secret of that name is taken for the day's."""
-    secrets = keyring._ring.secrets
+    secrets = keyring._held.ring.secrets
     info = b"".join(len(part).to_bytes(4, "big") + part for part in (b"body", GOES.shelf.encode(), row.org))
     material = secrets[name] + secrets[f"org:{row.org.hex()}"]
     key = HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(material)

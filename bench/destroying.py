@@ -1,0 +1,89 @@
+"""Purging a day on PostgreSQL and OpenSearch, beside DELETE and delete_by_query of as many readable texts."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+
+from bench import bare, feeds
+from bench.engines import Engines, engines
+from bench.many import Many
+from bench.table import Row
+from textkeep.archive.shelf import Day
+from textkeep.retention.survey import Survey
+
+SIZES = tuple(int(size) for size in os.environ.get("BENCH_PURGES", "10000,100000,1000000").split(","))
+FASTER = 100
+"""How many times faster than deletion a purge of the largest day has to be."""
+FLAT = 2.0
+"""How many times that of the smallest day a purge of the largest may take."""
+
+
+def run(folder: Path) -> Iterator[Row]:
+    """Milliseconds, a row a size; the largest also beside the smallest."""
+    today = datetime.now(UTC).date()
+    days = [today - timedelta(days=398 - number) for number in range(len(SIZES))]
+    with engines(folder) as there:
+        many = Many(there, folder, "purging")
+        for day, size in zip(days, SIZES, strict=True):
+            many.load(feeds.texts(size, days=1, until=day))
+        ours = list(_ours(many, days))
+        theirs = [_deleted(there, day, size) for day, size in zip(days, SIZES, strict=True)]
+    for size, mine, deleted in zip(SIZES, ours, theirs, strict=True):
+        target = 1 / FASTER if size == max(SIZES) and size >= 1_000_000 else None
+        yield Row(f"purge of a day of {size:,}, beside deletion", "ms", mine, deleted, False, target)
+    yield Row(f"  that of {SIZES[-1]:,} beside that of {SIZES[0]:,}", "ms", ours[-1], ours[0], False, FLAT)
+
+
+def _ours(many: Many, days: list[date]) -> Iterator[float]:
+    now = [Day(days[0]).due() - timedelta(hours=1)]
+    with many.opened(lambda: now[0]) as ours:
+        archive = ours.archive
+        # What is due before, without a text, is purged beforehand: only the day itself is under the stopwatch.
+        before = len(archive.purge.run(now[0], dry_run=True).days)
+        archive.purge.run(now[0], confirm_days=before)
+        begun = time.perf_counter()
+        Survey(archive.store, archive.shelves, archive.clock).run()
+        print(f"  {sum(SIZES):,} rows read ahead of time in {time.perf_counter() - begun:.1f} s", flush=True)
+        for day, size in zip(days, SIZES, strict=True):
+            now[0] = Day(day).due() + timedelta(seconds=1)
+            begun = time.perf_counter()
+            result = archive.purge.run(now[0])
+            took = time.perf_counter() - begun
+            if result.stopped or [(each.day, each.destroyed) for each in result.days] != [(day.isoformat(), size)]:
+                raise RuntimeError(f"the purge did something else: {result.document()}")
+            yield 1000 * took
+
+
+def _deleted(there: Engines, day: date, size: int) -> float:
+    """Both stores hold readable texts of that day and of the one before; only that day goes."""
+    lines = [*feeds.texts(size, days=1, until=day), *feeds.texts(size // 10, days=1, until=day - timedelta(days=1))]
+    name = f"plain-{size}"
+    client = bare.client(there.opensearch.address)
+    documents = [_into(line, name) for line in bare.readable(lines, "")]
+    bare.bulk(client, [name], documents, bare.READABLE)
+    with psycopg.connect(there.database(name), autocommit=True) as connection:
+        connection.execute("CREATE TABLE texts (id TEXT PRIMARY KEY, day DATE NOT NULL, raw TEXT NOT NULL)")
+        connection.execute("CREATE INDEX ON texts (day)")
+        with connection.cursor().copy("COPY texts FROM STDIN") as copy:
+            for number, line in enumerate(lines):
+                written = day if number < size else day - timedelta(days=1)
+                copy.write_row((f"{number}", written, line.decode()))
+        connection.execute("VACUUM ANALYZE texts")
+        begun = time.perf_counter()
+        gone = connection.execute("DELETE FROM texts WHERE day = %s", (day,)).rowcount
+        told = client.delete_by_query(
+            index=name, body={"query": {"term": {"day": day.isoformat()}}}, params={"refresh": "true"}
+        )
+        took = time.perf_counter() - begun
+    if gone != size or told["deleted"] != size:
+        raise RuntimeError("the rival deleted something else")
+    return 1000 * took
+
+
+def _into(line: bytes, name: str) -> bytes:
+    """A bulk line for one index instead of one a day."""
+    return b'{"index":{"_index":"' + name.encode() + b'"}}\n' + line.split(b"\n", 1)[1]
