@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engines import need
 from tests.engines.databases import Baseline, Prepared, fresh
@@ -16,6 +17,10 @@ from textkeep.store.engine import Store
 from textkeep.store.schema import migrate
 
 pytest_plugins = ["tests.engines.fixtures"]
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+"""How long an example takes says something about the machine, and nothing about the code."""
 
 SHARED = Path(os.environ.get("TEXTKEEP_SHARED", Path(__file__).parents[2] / "shared"))
 

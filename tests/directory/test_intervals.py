@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +62,14 @@ def test_the_record_in_force_is_the_last_that_has_begun(intervals: list[tuple[in
 @given(st.permutations([(1, True, "a"), (2, True, "b"), (3, True, "c"), (4, True, "d")]))
 def test_the_order_in_which_history_is_told_makes_no_difference(intervals: list[tuple[int, bool, str]]) -> None:
     assert [timeline(*intervals).at(day(number)) for number in range(6)] == [None, "a", "b", "c", "d", "d"]
+
+
+@pytest.mark.parametrize(
+    ("by", "left"),
+    [(9, ["a", "b", "c"]), (19, ["a", "b", "c"]), (20, ["b", "c"]), (29, ["b", "c"]), (30, ["c"]), (99, ["c"])],
+)
+def test_what_had_ended_by_a_moment_is_dropped_and_what_is_in_force_never_is(by: int, left: list[str]) -> None:
+    made = timeline((10, True, "a"), (20, True, "b"), (30, True, "c"))
+    assert [interval.record for interval in made.without_ended(day(by)).intervals] == left
+    assert timeline((10, True, "a")).without_ended(day(99)).at(day(99)) == "a"
+    assert timeline().without_ended(day(99)).intervals == ()

@@ -41,11 +41,15 @@ def lacking(engine: str) -> str | None:
     return None
 
 
-def command(main: str, engine: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
-    """The command line that runs a main class of an engine. Raises EngineFailed where something is missing."""
+def check(engine: str) -> None:
+    """Raises EngineFailed where something is missing to run it."""
     missing = lacking(engine)
     if missing is not None:
         raise EngineFailed(missing)
+
+
+def command(main: str, engine: str, *arguments: str, options: Sequence[str] = ()) -> list[str]:
+    """The command line that runs a main class of an engine, where nothing is lacking."""
     folder = CACHE / engine
     path = f"{folder}/*:{folder}/classes"
     return [str(java()), *QUICK, *options, "-cp", path, main, *arguments]

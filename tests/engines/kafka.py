@@ -98,6 +98,7 @@ class KafkaBroker:
     def __init__(
         self, *, settings: Mapping[str, str] | None = None, watch: int | None = None, parent: Path | None = None
     ) -> None:
+        jars.check("kafka")
         self.folder = own_folder("kafka", parent)
         password, certified = secrets.token_hex(8), certify(self.folder)
         layout = Layout(*(f"127.0.0.1:{port}" for port in free_ports(4)))

@@ -47,6 +47,7 @@ class OpenSearchNodes:
         watch: int | None = None,
         parent: Path | None = None,
     ) -> None:
+        jars.check("opensearch")
         self.folder = own_folder("opensearch", parent)
         self.snapshots = self.folder / "snapshots"
         self.user, self.password = USER, secrets.token_hex(8)

@@ -9,13 +9,16 @@ from threading import Barrier
 
 import httpx
 import pytest
+from sqlalchemy import make_url
 
+from tests.engines.databases import Pair
 from tests.service.conftest import Cli
 from tests.service.many import Shared, sharing
 from textkeep.archive.keyring import HOUSE_SECRET, HOUSE_SHELF
 from textkeep.archive.shelf import open_days
 from textkeep.archive.text import HOUSE
 from textkeep.errors import Malformed, Outage, Unsound
+from textkeep.service import wiring
 from textkeep.service.folder import Held
 from textkeep.service.parts import Part
 from textkeep.service.settings import Settings
@@ -160,3 +163,20 @@ def test_up_works_beside_other_processes_of_a_shared_archive(shared: Shared) -> 
             _, log = process.communicate()
         assert process.returncode == 0, log
         assert not other.following
+
+
+def test_migrating_again_or_at_the_same_moment_changes_nothing(shared: Shared, postgres_pair: Pair) -> None:
+    assert wiring.migrate(shared.owner, shared.role)["migrated"] is False
+    blank = shared.owner.model_copy(update={"database_url": postgres_pair.data, "keyring_url": postgres_pair.keyring})
+    with ThreadPoolExecutor(3) as pool:
+        told = list(pool.map(lambda _: wiring.migrate(blank, None), range(3)))
+    assert sorted(each["migrated"] for each in told) == [False, False, True]
+    with closing(Archive.open(blank, parts={"api"})) as archive:
+        assert archive.organisations.register("org-001")
+
+
+def test_a_role_that_could_help_itself_is_refused(shared: Shared) -> None:
+    owner = make_url(shared.owner.database).username
+    with pytest.raises(Unsound) as refused:
+        wiring.migrate(shared.owner, owner)
+    assert refused.value.field == "--service-role"

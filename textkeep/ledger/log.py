@@ -1,7 +1,7 @@
 """The evidence ledger: entries written in the transaction they speak of.
 
 An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts and no personal data, and waits in
-`ledger_pending` in the order it was committed until the signer integrates it.
+`ledger_pending` until the signer integrates it.
 """
 
 import json
@@ -34,7 +34,12 @@ _INSERT: Final = insert(ledger_pending)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as it was written; `seq` is its place in the order of commits, from 1."""
+    """An entry as it was written, and its number among those that wait.
+
+    `seq` is given once. On SQLite it is the order of commits, from 1 without a gap. On PostgreSQL it is the order of
+    writing: of two transactions at the same time the later number may be committed first, and one that was undone
+    leaves a gap. The order that evidence rests on is the signer's.
+    """
 
     seq: int
     kind: str

@@ -40,7 +40,7 @@ AGAIN_AFTER: Final = 1
 SETTLE_MS: Final = 500
 """How long `settle` waits for a reader in the way, in milliseconds; nobody writes in the meantime."""
 
-_PRAGMAS: Final = (*PRAGMAS, "PRAGMA foreign_keys=ON")
+_PRAGMAS: Final = (*PRAGMAS, "PRAGMA foreign_keys=ON", "PRAGMA secure_delete=ON")
 
 
 class Vanished(Outage):

@@ -77,8 +77,9 @@ class EmbeddedIndex:
         if missing:
             with self._writing() as connection:
                 for shelf in missing:
-                    fts.create(connection, Tables.of(shelf))
-                    connection.execute("INSERT OR IGNORE INTO shelves (name) VALUES (?)", (shelf,))
+                    made = connection.execute("INSERT OR IGNORE INTO shelves (name) VALUES (?)", (shelf,))
+                    if made.rowcount == 1:  # else another thread was quicker
+                        fts.create(connection, Tables.of(shelf))
 
     def add(self, additions: Sequence[Addition]) -> None:
         """Add documents, in one transaction."""
