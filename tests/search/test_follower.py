@@ -1,28 +1,24 @@
 """The follower: what the vault took becomes findable, once, whatever happens in between."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import select, update
 
 from tests.housing import House, event
+from tests.search.followed import SHELF, damage, ids, segments, text_ids
 from tests.search.indexes import Tampered
 from tests.search.searching import Searching
 from tests.search.wrapping import Wrapped
-from textkeep.archive.shelf import State
-from textkeep.archive.text import TextId
-from textkeep.errors import Conflict, NotFound, Outage, TextkeepError
+from textkeep.errors import Outage
 from textkeep.search import follower as follower_module
 from textkeep.search import vocabulary as vocabulary_module
 from textkeep.search.follower import Follower
 from textkeep.search.index import Addition, IndexDriver
-from textkeep.search.vocabulary import LOOK_EVERY, MAX_SEGMENTS, read
-from textkeep.store.tables import papers_of, slices, texts_of
-
-SHELF = "2026-11-20"
-
+from textkeep.search.vocabulary import LOOK_EVERY, MAX_SEGMENTS
+from textkeep.store.tables import papers_of, slices
 
 pytestmark = pytest.mark.parametrize(
     ("house", "index"),
@@ -34,20 +30,6 @@ pytestmark = pytest.mark.parametrize(
 @pytest.fixture
 def searching(house: House, index: Tampered) -> Searching:
     return Searching.build(house, index)
-
-
-def ids(searching: Searching, shelf: str = SHELF) -> set[TextId]:
-    return searching.index.ids(shelf)
-
-
-def text_ids(*receipts: object) -> set[TextId]:
-    return {TextId.parse(item.text_id) for each in receipts for item in each.items}  # type: ignore[attr-defined]
-
-
-def segments(searching: Searching, shelf: str = SHELF) -> list[tuple[list[str], list[str]]]:
-    with searching.house.store.reading() as connection:
-        papers = list(searching.house.papers.of_kind(connection, shelf, "vocabulary", searching.org()))
-    return [read(paper.plain) for paper in papers]
 
 
 def test_what_was_taken_is_not_findable_until_the_follower_came(searching: Searching) -> None:
@@ -208,12 +190,6 @@ def test_a_shelf_whose_purge_has_begun_is_left_alone(searching: Searching) -> No
     assert not searching.index.exists(SHELF)
 
 
-def damage(house: House, text_id: TextId) -> None:
-    table = texts_of(SHELF)
-    with house.behind.transaction() as connection:
-        connection.execute(update(table).where(table.c.tag == text_id.tag).values(sealed=b"\x01" + bytes(60)))
-
-
 def test_a_damaged_text_holds_up_nothing_but_its_slice(searching: Searching, index: Tampered) -> None:
     index.step_texts = 2
     bad = searching.take(event(1, body="tea"), event(2, body="tea"))
@@ -224,137 +200,6 @@ def test_a_damaged_text_holds_up_nothing_but_its_slice(searching: Searching, ind
     assert searching.follower.damaged == 1
     assert len(searching.bodies("coffee")) == 5
     assert searching.house.vault.oldest_unindexed() is not None, "what cannot be found yet is never called findable"
-
-
-def test_a_damaged_text_is_left_out_of_a_rebuild_and_its_slice_stays_open(searching: Searching) -> None:
-    good, bad = searching.take(event(1, body="tea")), searching.take(event(2, body="tea"))
-    searching.follow()
-    damage(searching.house, next(iter(text_ids(bad))))
-    assert searching.follower.rebuild(SHELF) == 1
-    assert ids(searching) == text_ids(good)
-    assert searching.house.vault.oldest_unindexed() is not None
-
-
-def test_a_rebuild_makes_the_same_index_from_the_vault(searching: Searching) -> None:
-    searching.take(event(1, body="one tea"), event(1, body="two teas"))
-    searching.take(*(event(number, body=f"tea {number}") for number in range(2, 30)))
-    searching.follow()
-    searching.take(event(99, body="unindexed tea"))
-    before = sorted(searching.bodies("tea*"))
-    searching.index.drop(SHELF)
-    assert searching.follower.rebuild(SHELF) == 31
-    assert sorted(searching.bodies("tea*")) == sorted([*before, "unindexed tea"])
-    assert len(searching.bodies("flag:rewritten")) == 2
-    assert len(segments(searching)) == 1
-    assert searching.follower.step() == 0
-
-
-def test_a_shelf_that_is_not_open_is_not_rebuilt(searching: Searching) -> None:
-    with searching.house.store.transaction() as connection:
-        searching.house.shelves.set_state(connection, SHELF, "dropped")
-    with pytest.raises(NotFound):
-        searching.follower.rebuild(SHELF)
-    assert not searching.index.exists(SHELF)
-
-
-def test_a_shelf_whose_purge_begins_while_it_is_rebuilt_keeps_its_old_index_until_it_is_purged(
-    house: House, index: Tampered
-) -> None:
-    during = During(index)
-    searching = Searching.build(house, during)
-    searching.load("tea")
-    during.now(lambda: set_state(house, "intent"))
-    with pytest.raises(NotFound):
-        searching.follower.rebuild(SHELF)
-    assert len(ids(searching)) == 1
-
-
-def test_a_shelf_that_is_purged_while_it_is_rebuilt_stays_purged(house: House, index: Tampered) -> None:
-    during = During(index)
-    searching = Searching.build(house, during)
-    searching.load("tea")
-
-    def purge() -> None:
-        set_state(house, "dropped")
-        index.drop(SHELF)
-
-    during.now(purge)
-    with pytest.raises(TextkeepError):
-        searching.follower.rebuild(SHELF)
-    assert not searching.index.exists(SHELF)
-
-
-def set_state(house: House, state: State) -> None:
-    with house.store.transaction() as connection:
-        house.shelves.set_state(connection, SHELF, state)
-
-
-class During(Wrapped):
-    """An index during whose rebuild, once everything that was there has been read, something happens."""
-
-    def __init__(self, index: IndexDriver) -> None:
-        super().__init__(index)
-        self._happens: list[Callable[[], object]] = []
-
-    def now(self, happens: Callable[[], object]) -> None:
-        self._happens.append(happens)
-
-    def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
-        self.index.replace(shelf, self._interrupted(additions))
-
-    def _interrupted(self, additions: Iterable[Addition]) -> Iterator[Addition]:
-        for number, each in enumerate(additions):
-            yield each
-            if number == 0:
-                while self._happens:
-                    self._happens.pop()()
-
-
-def test_what_is_indexed_while_a_shelf_is_rebuilt_is_in_the_new_index_too(house: House, index: Tampered) -> None:
-    during = During(index)
-    searching = Searching.build(house, during)
-    first = searching.take(event(1, body="an old tea"), event(2, body="to be rewritten"))
-    searching.follow()
-    later = []
-
-    def more() -> None:
-        later.append(searching.take(event(2, body="was rewritten"), event(3, body="a new tea")))
-        assert searching.follow() == 2
-        later.append(searching.take(event(4, body="a tea that waits")))
-
-    during.now(more)
-    assert searching.follower.rebuild(SHELF) == 4
-    assert ids(searching) == text_ids(first, later[0])
-    assert sorted(searching.bodies("tea*")) == ["a new tea", "an old tea"]
-    assert sorted(searching.bodies("flag:rewritten")) == ["to be rewritten", "was rewritten"]
-    assert searching.follow() == 1
-    assert ids(searching) == text_ids(first, *later)
-    assert sorted(searching.bodies("te*")) == ["a new tea", "a tea that waits", "an old tea"]
-
-
-def test_one_shelf_is_rebuilt_by_one_at_a_time(house: House, index: Tampered) -> None:
-    during = During(index)
-    searching = Searching.build(house, during)
-    searching.load("tea")
-    refused = []
-
-    def again() -> None:
-        with pytest.raises(Conflict) as caught:
-            searching.follower.rebuild(SHELF)
-        refused.append(caught.value.problem)
-
-    during.now(again)
-    assert searching.follower.rebuild(SHELF) == 1
-    assert refused == ["conflict"]
-    assert searching.follower.rebuild(SHELF) == 1, "and by the next one after that"
-
-
-def test_a_rebuild_that_is_interrupted_leaves_the_old_index(searching: Searching) -> None:
-    searching.load("tea")
-    searching.follower.interrupt()
-    with pytest.raises(Outage):
-        searching.follower.rebuild(SHELF)
-    assert searching.bodies("tea") == ["tea"]
 
 
 def test_thin_slices_over_many_days_are_taken_by_the_shelf_and_the_oldest_is_never_passed_over(

@@ -9,12 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-CUT: Final = 0.02
-"""How likely a connection ends with each piece of data that passes."""
-
-STALL: Final = 0.02
-"""How likely nothing moves for a while with each piece."""
-
 TURNED_AWAY: Final = 0.2
 """How likely a new connection ends at once."""
 
@@ -26,11 +20,15 @@ _RESET: Final = struct.pack("ii", 1, 0)
 
 @dataclass
 class Proxy:
-    """Listens at `port`; `cut` and `stalled` count what it has done."""
+    """Listens at `port`; `cut` and `stalled` count what it has done.
+
+    With each piece of data that passes a connection ends, or nothing moves for a while, each as likely as `likely`.
+    """
 
     port: int
     upstream: tuple[str, int]
     chance: random.Random
+    likely: float
     cut: int = 0
     stalled: int = 0
     storm: threading.Event = field(default_factory=threading.Event)
@@ -91,11 +89,11 @@ class Proxy:
     def _weather(self, piece: bytes, to: socket.socket) -> bool:
         """Do something to a connection, or nothing; False where it ends."""
         drawn = self.chance.random()
-        if drawn < CUT:
+        if drawn < self.likely:
             self.cut += 1
             to.sendall(piece[: self.chance.randrange(len(piece) + 1)])
             return False
-        if drawn < CUT + STALL:
+        if drawn < 2 * self.likely:
             self.stalled += 1
             self.calm.wait(self.chance.uniform(0, STALL_SECONDS))
         return True
@@ -111,10 +109,10 @@ class Proxy:
 
 
 @contextmanager
-def proxy(port: int, seed: int) -> Iterator[Proxy]:
+def proxy(port: int, seed: int, likely: float) -> Iterator[Proxy]:
     """A proxy in front of a port of this machine; the same seed draws the same lots."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listening:
-        made = Proxy(listening.getsockname()[1], ("127.0.0.1", port), random.Random(seed))
+        made = Proxy(listening.getsockname()[1], ("127.0.0.1", port), random.Random(seed), likely)
         threading.Thread(target=made.serve, args=(listening,), daemon=True).start()
         try:
             yield made

@@ -154,7 +154,7 @@ def storm(world: World, seconds: float, least: int) -> float:
     seed = int(os.environ.get("TEXTKEEP_TEST_SEED") or random.randrange(2**32))
     print(f"TEXTKEEP_TEST_SEED={seed}")
     settings = world.shared.service
-    with proxy(world.server.port, seed) as database, proxy(world.nodes.ports[0], seed + 1) as index:
+    with proxy(world.server.port, seed, 0.005) as database, proxy(world.nodes.ports[0], seed + 1, 0.03) as index:
         led = {
             "database_url": _led(settings.database, database.port),
             "keyring_url": _led(str(settings.keyring_url), database.port),
