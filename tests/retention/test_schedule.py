@@ -71,6 +71,24 @@ def test_a_started_schedule_runs_at_once_and_stops_cleanly(purging: Purging) -> 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("APScheduler")]
 
 
+def test_no_purge_waits_for_what_is_done_aside(purging: Purging) -> None:
+    house = purging.house
+    at_work, ran, may_end = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        at_work.set()
+        may_end.wait()
+
+    schedule = Schedule(
+        purging.mark(), house.shelves, purging.purge(), house.clock, aside=[work], ran=lambda _: ran.set()
+    )
+    schedule.start()
+    at_work.wait()
+    ran.wait()
+    may_end.set()
+    schedule.stop()
+
+
 def test_waking_surveys_the_days_to_come_before_it_purges(purging: Purging) -> None:
     purging.take(OLDEST)
     purging.take(OLDEST.plus(1), start=10)

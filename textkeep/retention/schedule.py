@@ -35,8 +35,8 @@ class Schedule:
     """Wakes retention while the service runs. Jobs live in memory; wakings that were missed are made up once.
 
     `chores` are what else is to be done every hour, before the purge: the survey among them, so that the purge finds
-    the texts that came since counted already. One that only one of several keepers is to do is wrapped by
-    `chores.by_one`.
+    the texts that came since counted already. `aside` is done every hour too, in a job of its own: however long it
+    takes, no purge waits for it. What only one of several keepers is to do is wrapped by `chores.by_one`.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Schedule:
         *,
         survey: Survey | None = None,
         chores: Sequence[Callable[[], object]] = (),
+        aside: Sequence[Callable[[], object]] = (),
         ran: Ran = lambda _: None,
         failed: Failed = lambda _: None,
     ) -> None:
@@ -57,6 +58,7 @@ class Schedule:
         self._clock = clock
         self._survey = survey
         self._chores = chores
+        self._aside = aside
         self._ran = ran
         self._failed = failed
         self._scheduler: Any = BackgroundScheduler(
@@ -67,6 +69,8 @@ class Schedule:
         """Begin waking: the run at once and every hour, the clock mark every minute."""
         now = system_clock()  # when to wake is told by the host, what is due by the clock that was handed in
         self._scheduler.add_job(self.run, "interval", hours=RUN_EVERY_HOURS, next_run_time=now, id="run")
+        if self._aside:
+            self._scheduler.add_job(self.beside, "interval", hours=RUN_EVERY_HOURS, next_run_time=now, id="aside")
         self._scheduler.add_job(self.mark, "interval", minutes=MARK_EVERY_MINUTES, id="mark")
         self._scheduler.start()
 
@@ -93,6 +97,11 @@ class Schedule:
         if self._survey is not None:
             self._try(self._survey.run)
         self.purge()
+
+    def beside(self) -> None:
+        """Do what no purge waits for."""
+        for work in self._aside:
+            self._try(work)
 
     def purge(self) -> None:
         """Purge what is due; where another keeper is at work, look again once its lease would have run out."""

@@ -52,17 +52,20 @@ class Keeper:
         self.mark = ClockMark(store, clock, clocks_of(store) if clock is system_clock else {})
         self.chain = Chain(store, ReportFolder(settings.folder / "reports"))
         self.purge = Purge(store, shelves, keyring, index, NoHolds(), self.chain, self.mark, clock, nodes=nodes)
-        chores: dict[str, Callable[[], object]] = {"drop-ended": self._drop_ended, "compare": reconciler.run}
+        dropping: Callable[[], object] = self._drop_ended
+        comparing: Callable[[], object] = reconciler.run
+        if settings.shared:
+            dropping = by_one(self.leases, "drop-ended", dropping)
+            comparing = by_one(self.leases, "compare", comparing)
         self.schedule = Schedule(
             self.mark,
             shelves,
             self.purge,
             clock,
             survey=Survey(store, shelves, clock),
-            chores=[
-                self.chain.keep,
-                *(by_one(self.leases, name, work) if settings.shared else work for name, work in chores.items()),
-            ],
+            # On SQLite a comparison beside a purge would read what the purge wants to see emptied.
+            chores=[self.chain.keep, dropping] if store.shared else [self.chain.keep, dropping, comparing],
+            aside=[comparing] if store.shared else [],
             ran=_report_run,
             failed=failed,
         )
