@@ -24,10 +24,10 @@ env: .venv/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-bench: env
+bench: env engines
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
-soak: env
+soak: env engines
 	$(BIN)/python -m pytest -m soak --soak $(PYTEST_ARGS)
 
 # Needs uv. Every lock is made alike; what is locked already stays as it is unless LOCK_ARGS=--upgrade says otherwise.
