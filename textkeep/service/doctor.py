@@ -34,6 +34,9 @@ SWAPS: Final = Path("/proc/swaps")
 CORE_PATTERN: Final = Path("/proc/sys/kernel/core_pattern")
 
 
+KEYRING_PERMISSIONS: Final = "keyring permissions"
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What one check found; `remedy` is empty where nothing is wrong."""
@@ -46,7 +49,7 @@ class Finding:
 
 def check_keyring_permissions(folder: Path) -> Finding:
     """Keyring folder and files are their user's alone."""
-    name = "keyring permissions"
+    name = KEYRING_PERMISSIONS
     if not folder.is_dir():
         return Finding(name, "fail", "there is no keyring folder", "Restore the keyring of this data from its backup.")
     if any(_open_to_others(path) for path in (folder, *folder.rglob("*"))):

@@ -18,7 +18,7 @@ from textkeep.service.commands.output import (
     reported,
 )
 from textkeep.service.commands.serving import stopping
-from textkeep.service.doctor import Finding, check_machine
+from textkeep.service.doctor import KEYRING_PERMISSIONS, Finding, check_machine
 from textkeep.service.folder import Held
 from textkeep.service.local import reach
 from textkeep.service.settings import Settings
@@ -87,7 +87,10 @@ def doctor(
     except (Unsound, Outage) as error:
         found = [Finding("start", "fail", error.detail, error.remedy)]
         if settings.on_server or settings.folder.is_dir():
-            found += check_machine(settings.folder, settings.secrets_folder, on_server=settings.on_server)
+            machine = check_machine(settings.folder, settings.secrets_folder, on_server=settings.on_server)
+            # With the keyring on a server its roots are made by the first start, which has not been yet.
+            not_yet = settings.keyring_in_database and not settings.secrets_folder.is_dir()
+            found += [each for each in machine if not (not_yet and each.check == KEYRING_PERMISSIONS)]
     if as_json:
         print_json({"findings": [_plainly(finding) for finding in found]})
     else:
