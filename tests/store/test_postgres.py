@@ -342,3 +342,28 @@ def test_a_server_that_falls_silent_is_an_outage_in_time(
         own_server.resume()
     put_note_when_it_answers(store)
     store.close()
+
+
+def test_no_address_switches_durability_off(postgres: str) -> None:
+    store = Store.open(f"{postgres}?options=-c%20synchronous_commit%3Doff%20-c%20lock_timeout%3D0")
+    with store.transaction() as connection:
+        assert connection.execute(text("SHOW synchronous_commit")).scalar_one() == "on"
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "10s"
+    store.close()
+
+
+@pytest.mark.parametrize("wrong", ["no_such_database", "postgres?sslmod=require", "postgres?sslmode=sometimes"])
+def test_an_address_that_cannot_work_is_a_refusal_and_quotes_nothing(postgres: str, wrong: str) -> None:
+    store = Store.open(f"{postgres.rsplit('/', 1)[0]}/{wrong}")
+    with pytest.raises(Unsound) as caught, store.reading() as connection:
+        connection.execute(select(notes))
+    assert caught.value.field == "TEXTKEEP_DATABASE_URL"
+    assert "no_such_database" not in f"{caught.value}{caught.value.__cause__}{caught.value.__context__ is None}"
+    store.close()
+
+
+def test_a_wrong_user_is_a_refusal(postgres: str) -> None:
+    store = Store.open(as_role(postgres, "nobody_of_that_name"))
+    with pytest.raises(Unsound, match="user"), store.reading() as connection:
+        connection.execute(select(notes))
+    store.close()

@@ -56,6 +56,17 @@ _STAGING: Final = (
 SNAPSHOT: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 """How readers begin."""
 
+_REFUSALS: Final = {
+    "password authentication failed": "the server does not take this user and password",
+    "no password supplied": "the server asks for a password",
+    "no pg_hba.conf entry": "the server lets this user in from nowhere on this network",
+    "does not exist": "the server has no such database, or no such user",
+    "certificate verify failed": "the server's certificate is not one that is trusted",
+    "invalid sslmode value": "it asks for TLS in a way that there is not",
+    "server does not support SSL": "it asks for TLS, which the server does not have",
+}
+"""Signs, in what the client says of an attempt to connect, that waiting does not help. It gives no SQLSTATE then."""
+
 Cause = Literal["outage", "again", "gone", "damage", "fault"]
 
 _OUTAGES: Final = frozenset({"08", "53", "57", "58"})
@@ -108,6 +119,14 @@ class PromptConnection(psycopg.Connection[Any]):
             raise psycopg.OperationalError("the server did not answer in time") from None
 
 
+def _not_an_address(why: str) -> Unsound:
+    return Unsound(
+        f"the database cannot be used at its address: {why}",
+        field="TEXTKEEP_DATABASE_URL",
+        remedy="Set the address right: postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full.",
+    )
+
+
 def engine(url: URL, **options: Any) -> Engine:
     """An engine whose connections answer, or fail, in time; durable when a commit returns."""
     made = create_engine(
@@ -122,17 +141,27 @@ def engine(url: URL, **options: Any) -> Engine:
 
     @event.listens_for(made, "do_connect")
     def _connect(_dialect: object, _record: object, args: list[Any], given: dict[str, Any]) -> PromptConnection:
-        asked = str(given.pop("options", ""))
-        return PromptConnection.connect(
-            *args,
-            **{"connect_timeout": CONNECT_SECONDS, "application_name": "textkeep", **given},
-            options=f"{_OPTIONS} {asked}".strip(),
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=UNHEARD_MS,
-            prepare_threshold=None,
-        )
+        told = {
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "textkeep",
+            **given,
+            # What the address asks for comes first: the last word about durability and patience is ours.
+            "options": f"{given.get('options', '')} {_OPTIONS}".strip(),
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": UNHEARD_MS,
+            "prepare_threshold": None,
+        }
+        try:
+            return PromptConnection.connect(*args, **told)
+        except psycopg.ProgrammingError:
+            raise _not_an_address("it names an option that PostgreSQL's client does not have") from None
+        except psycopg.OperationalError as exc:
+            refused = next((words for sign, words in _REFUSALS.items() if sign in str(exc)), None)
+            if refused is None:
+                raise
+            raise _not_an_address(refused) from None
 
     @event.listens_for(made, "connect")
     def _connected(connection: psycopg.Connection[Any], _record: object) -> None:
