@@ -241,6 +241,14 @@ class Keyring:
         """Whether the secret is there."""
         return name in self._held.whole().secrets
 
+    def opens(self, shelf: str, org: Handle) -> bool:
+        """Whether the ring holds, in this moment, both secrets that the keys of a shelf and an organisation come of.
+
+        Whoever keeps what it derived asks this after it has put it away: what is destroyed later is told to it.
+        """
+        there = self._held.ring.secrets
+        return shelf_secret(shelf) in there and org_secret(org) in there
+
     def names(self) -> set[str]:
         """The names of all secrets there are."""
         return set(self._held.whole().secrets)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from textkeep.archive.keyring import DERIVED_KEYS, Keyring, Purpose, prefixed
 from textkeep.archive.ring import NONCE_BYTES
 from textkeep.archive.text import Handle
-from textkeep.errors import TextkeepError, Unsound
+from textkeep.errors import Unsound
 
 FORMAT: Final = b"\x01"
 _LENGTH: Final = struct.Struct(">I").pack
@@ -97,9 +97,7 @@ class Sealer:
             if len(self._ciphers) >= DERIVED_KEYS:
                 self._ciphers.clear()
             self._ciphers[name] = found
-            try:
-                self._keyring.derive(purpose, shelf, org)
-            except TextkeepError:  # destroyed in the meantime: what was just kept must not outlive it
+            if not self._keyring.opens(shelf, org):  # destroyed in the meantime: what was just kept must not outlive it
                 self._ciphers.pop(name, None)
-                raise
+                self._keyring.derive(purpose, shelf, org)
         return found

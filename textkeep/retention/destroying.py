@@ -71,14 +71,13 @@ class Destroying:
 
         def work(held: Held) -> Line:
             ring = ring_of(self._keyring.status())
-            held.purge.closed_at = datetime.fromisoformat(stone.destroyed_at)
             held.facts.secret = stone.commitment.hex()
             held.facts.ring_after = ring
             said = {
                 "secret": name,
                 "commitment": stone.commitment.hex(),
                 "committed": decided,
-                "destroyed_at": moment(held.purge.closed_at),
+                "destroyed_at": moment(datetime.fromisoformat(stone.destroyed_at)),
                 "generation": ring.generation,
                 "root": ring.root,
             }
@@ -111,9 +110,11 @@ class Destroying:
         evicted = evicting.wait(self._nodes, self._generation(day), order.turn, self._patience)
         if evicted is None:
             return
+        closed_at = None if evicted.waiting else self._clock()
         lines = [*self._absence.lines(day.shelf), evicting.line_of(evicted), self._settled()]
 
         def work(held: Held) -> Line:
+            held.purge.closed_at = closed_at
             again = [line for line in held.facts.readback if line.name == AGAIN]
             held.facts.evicted = evicted
             held.facts.readback = [*lines, sums(held.facts.census), *again]

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 from textkeep.archive.keyring import EVERY_SECRET, Keyring, prefixed
 from textkeep.archive.text import Handle
-from textkeep.errors import TextkeepError
 
 TOKEN_BYTES: Final = 8
 PADDED_SIZES: Final = (8, 16, 32, 64, 128)
@@ -107,11 +106,9 @@ class Tokens:
             made = ShelfTokens(self._keyring.derive("token", shelf, org), org)
             with self._changing:
                 made = self._shelves.setdefault((shelf, org), made)
-            try:
-                self._keyring.derive("token", shelf, org)
-            except TextkeepError:  # destroyed in the meantime: what was just kept must not outlive it
+            if not self._keyring.opens(shelf, org):  # destroyed in the meantime: what was just kept must not outlive it
                 self.forget(f"shelf:{shelf}")
-                raise
+                self._keyring.derive("token", shelf, org)
         return made
 
     def tidy(self) -> None:

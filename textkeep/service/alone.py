@@ -47,8 +47,12 @@ class Alone:
             raise _held("TEXTKEEP_DATABASE_URL")
 
     def renew(self) -> None:
-        """Go on, with the keyring as it is now. Raises LeaseLost where another process has begun meanwhile."""
+        """Go on, with the keyring as it is now. Raises LeaseLost where another process has begun meanwhile.
+
+        Then every secret is let go: nothing more is taken or opened here until the other one is gone.
+        """
         if not self._leases.take(ALONE, self._holder, LEASE_SECONDS):
+            self._keyring.end_lease()
             raise LeaseLost("another process works on this archive now, and this one does not know what it does")
         self._keyring.refresh()
 

@@ -326,7 +326,7 @@ def migrate(settings: Settings, service_role: str | None) -> dict[str, Any]:
 
 def _keyring_store(settings: Settings, undone: ExitStack) -> KeyringStore:
     if not settings.keyring_in_database:
-        return FolderStore(settings.keyring_folder)
+        return FolderStore(settings.keyring_folder, leased=settings.on_server)
     store = SqlStore(settings.keyring_url or "")
     undone.callback(store.close)
     _check_apart(settings, store)

@@ -10,12 +10,13 @@ from textkeep.errors import Outage
 class FolderStore:
     """`KeyringStore` over a folder (0700) of files (0600), for one process: whoever opens it keeps others out.
 
-    A document is written beside the old one, synced, read back, renamed over it, and the folder is synced.
+    A document is written beside the old one, synced, read back, renamed over it, and the folder is synced. With
+    `leased` what is read from it is used under a lease, as if it were shared: where a database, and not a lock of this
+    machine, keeps other processes out, a process that was cut off from it does not know whether they still are.
     """
 
-    shared = False
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, leased: bool = False) -> None:
+        self.shared = leased
         self._folder = folder
         try:
             make_folder(folder)
