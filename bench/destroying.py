@@ -80,9 +80,8 @@ def _deleted(there: Engines, day: date, size: int) -> float:
         connection.execute("VACUUM ANALYZE texts")
         begun = time.perf_counter()
         gone = connection.execute("DELETE FROM texts WHERE day = %s", (day,)).rowcount
-        told = client.delete_by_query(
-            index=name, body={"query": {"term": {"day": day.isoformat()}}}, params={"refresh": "true"}
-        )
+        query = {"query": {"term": {"day": day.isoformat()}}}
+        told = client.delete_by_query(index=name, body=query, params={"refresh": "true", "scroll_size": "5000"})
         took = time.perf_counter() - begun
     if gone != size or told["deleted"] != size:
         raise RuntimeError(f"the rival deleted {gone} and {told['deleted']} of {size}")

@@ -265,21 +265,19 @@ def test_what_is_absent_is_not_found_in_the_same_way_everywhere(house: House) ->
         house.persons.name_of(connection, bytes(8))
 
 
-def test_unindexed_slices_are_claimed_oldest_first_and_only_of_open_shelves(house: House) -> None:
+def test_the_oldest_that_no_index_holds_is_told_until_it_is_held_or_its_shelf_has_closed(house: House) -> None:
+    first = house.clock()
     take(house, event(1))
     house.clock.forward(minutes=1)
     take(house, event(2, sent_at="2026-11-19T10:00:00.000Z"), name="batch-2")
+    assert house.vault.oldest_unindexed() == first
     with house.store.transaction() as connection:
-        claimed = house.vault.unindexed(connection, 1000)
-        assert [each.shelf for each in claimed] == ["2026-11-20", "2026-11-19"]
-        assert [each.shelf for each in house.vault.unindexed(connection, 1)] == ["2026-11-20"]
-        assert {opened.event.id for opened in house.vault.slice_texts(connection, claimed)} == {
-            "txt-0000000001",
-            "txt-0000000002",
-        }
-        house.vault.mark_indexed(connection, claimed[:1])
+        claimed = house.vault.slices_of(connection, "2026-11-20")
+        assert {opened.event.id for opened in house.vault.slice_texts(connection, claimed)} == {"txt-0000000001"}
+        house.vault.mark_indexed(connection, claimed)
+    assert house.vault.oldest_unindexed() == house.clock()
+    with house.store.transaction() as connection:
         house.shelves.set_state(connection, "2026-11-19", "intent")
-        assert house.vault.unindexed(connection, 1000) == []
     assert house.vault.oldest_unindexed() is None
 
 

@@ -99,35 +99,6 @@ def test_what_is_written_beside_a_batch_is_there_with_it_or_not_at_all(house: Ho
 
 
 @SHARED
-def test_a_slice_is_claimed_by_one_follower_at_a_time(house: House) -> None:
-    org = house.organisations.register("org-001")
-    for number in range(80):
-        house.vault.accept([batch(org, f"batch-{number}", [number])])
-    with house.store.transaction() as first:
-        one = house.vault.unindexed(first, 10)
-
-        def claim() -> list[int]:
-            with house.store.transaction() as second:
-                return [each.id for each in house.vault.unindexed(second, 1_000)]
-
-        with ThreadPoolExecutor(1) as pool:
-            other = pool.submit(claim).result()
-    assert len(one) == 10
-    assert not {each.id for each in one} & set(other)
-    with house.store.transaction() as connection:
-        assert len(house.vault.unindexed(connection, 1_000)) == 80
-
-
-def test_claims_go_on_where_the_statement_before_ended(house: House) -> None:
-    org = house.organisations.register("org-001")
-    for number in range(70):
-        house.vault.accept([batch(org, f"batch-{number}", [number])])
-    with house.store.transaction() as connection:
-        claimed = house.vault.unindexed(connection, 1_000)
-    assert len({each.id for each in claimed}) == 70
-
-
-@SHARED
 def test_accepting_waits_for_a_purge_that_has_the_shelf_and_then_refuses(house: House) -> None:
     org = house.organisations.register("org-001")
     with ThreadPoolExecutor(1) as pool:

@@ -1,5 +1,6 @@
 """A consumer over a house, and what is put into a topic for it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from tests.engines.topics import Topics
+from tests.housing import event
 from tests.ingest.ways_in import WaysIn
 from textkeep.access.principal import Principal
 from textkeep.archive.batch import Receipt
@@ -31,6 +33,12 @@ class Sent:
     headers: Headers = ()
     partition: int = 0
     key: bytes | None = None
+
+
+def batch_message(first: int, count: int, partition: int = 0) -> Sent:
+    """One message with so many records."""
+    value = json.dumps([event(number) for number in range(first, first + count)]).encode()
+    return Sent(value, [("content-type", b"application/cloudevents-batch+json")], partition)
 
 
 def send(address: str, topic: str, messages: Sequence[Sent | bytes], **config: Any) -> None:

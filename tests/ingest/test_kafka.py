@@ -18,7 +18,8 @@ from sqlalchemy import select
 
 from tests.engines.topics import Topics
 from tests.housing import NOON, House, SetClock, event
-from tests.ingest.reading_topics import PATIENCE, Readers, Sent, read, readers
+from tests.ingest.producing_by_hand import produce
+from tests.ingest.reading_topics import PATIENCE, Readers, Sent, batch_message, read, readers
 from tests.ingest.test_intake import fill
 from tests.ingest.test_kafka_records import DATA, VALUE, attributes
 from tests.ingest.ways_in import WaysIn, raws
@@ -120,6 +121,76 @@ def test_poison_is_set_aside_with_topic_partition_and_offset_and_does_not_hold_u
     assert json.loads(found[3])["value"].encode() == VALUE
     assert found[4] == too_large
     assert sorted(found) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_header_whose_name_is_not_utf8_is_set_aside_too(topic: Readers) -> None:
+    """The client library leaves an error behind for it, which shows late once the interpreter has warmed up."""
+    topic.send(*(Sent(raw, [("other", b"x")]) for raw in raws(*map(event, range(50)))))
+    produce(topic.kafka.address, topic.topic, b"what it said", [(b"ce_\xff\xfe", b"v")])
+    topic.send(*raws(event(50)))
+    consumer = topic.reader()
+    read(consumer, lambda: consumer.messages == 52)
+    assert outcomes(topic.receipts) == {("quarantined", "unreadable"): 1, ("accepted", None): 51}
+    officer = topic.ways_in.principal("officer")
+    (entry,) = topic.ways_in.quarantine.page(officer, "audit", limit=9).items
+    assert entry.origin == {"topic": topic.topic, "partition": 0, "offset": 50}
+    assert topic.ways_in.quarantine.read(officer, "audit", entry.shelf, entry.paper_id)[1] == b"what it said"
+
+
+def test_messages_with_many_records_share_a_transaction_only_up_to_its_bound(
+    topic: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textkeep.ingest.kafka_ahead.RECORDS_TOGETHER", 100)
+    topic.send(
+        *(batch_message(30 * at, 30) for at in range(25)),
+        batch_message(750, 130),
+        *raws(*map(event, range(880, 900))),
+    )
+    consumer = topic.reader()
+    read(consumer, lambda: consumer.messages == 46)
+    sizes = [receipt.read for receipt in topic.receipts]
+    assert sum(sizes) == consumer.counts["accepted"] == 900
+    assert sorted(sizes)[-2:] == [90, 130]
+    assert len(sizes) <= 14
+    assert topic.stored() == {0: 46}
+
+
+def test_messages_of_many_bytes_share_a_transaction_only_up_to_its_bound(
+    topic: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textkeep.ingest.kafka_ahead.BYTES_TOGETHER", 50_000)
+    topic.send(*raws(*(event(number, body="x" * 20_000) for number in range(10)), event(10, body="x" * 60_000)))
+    consumer = topic.reader()
+    read(consumer, lambda: consumer.messages == 11)
+    assert sum(receipt.read for receipt in topic.receipts) == 11
+    assert max(receipt.read for receipt in topic.receipts) == 2
+    assert topic.stored() == {0: 11}
+
+
+def test_what_was_read_beyond_a_batch_is_forgotten_where_the_batch_is_not_stored(
+    topic: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would come again and again before what comes next, and be believed to be that."""
+    monkeypatch.setattr("textkeep.ingest.kafka_ahead.RECORDS_TOGETHER", 20)
+    monkeypatch.setattr("textkeep.ingest.kafka.FIRST_BACKOFF", 0.01)
+    monkeypatch.setattr("textkeep.ingest.kafka.LAST_BACKOFF", 0.01)
+    topic.send(*(batch_message(10 * at, 10) for at in range(12)))
+    original, tried = topic.ways_in.intake.store, Counter[str]()
+
+    def fails_mostly(*args: Any) -> list[Receipt]:
+        tried["times"] += 1
+        if tried["times"] % 4:
+            raise Outage("the database does not answer")
+        return original(*args)
+
+    monkeypatch.setattr(topic.ways_in.intake, "store", fails_mostly)
+    consumer = topic.reader()
+    read(consumer, lambda: consumer.messages == 12)
+    assert [item.id for receipt in topic.receipts for item in receipt.items] == [
+        event(number)["id"] for number in range(120)
+    ]
+    assert outcomes(topic.receipts) == {("accepted", None): 120}
+    assert topic.stored() == {0: 12}
 
 
 def test_what_is_foreign_to_the_token_is_set_aside_record_by_record_also_where_all_of_it_is(topic: Readers) -> None:

@@ -211,6 +211,35 @@ def test_a_topic_that_was_made_anew_is_not_read_until_somebody_says_go_on(topic:
     third.step()
 
 
+def test_a_topic_that_is_made_anew_while_it_is_read_is_noticed_by_looking_now_and_then(
+    topic: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textkeep.ingest.kafka.IDENTITY_SECONDS", 0.0)
+    topic.send(*raws(event(1)))
+    consumer = topic.reader()
+    read(consumer, lambda: consumer.messages == 1)
+    make_anew(topic)
+    topic.send(*raws(event(2), event(3)))
+    with capture_logs() as logged:
+        read(consumer, lambda: consumer.paused == "unsound")
+    assert "made anew" in " ".join(str(each.get("detail")) for each in logged)
+    assert topic.stored() == {0: 1, 1: 0}
+
+
+def test_a_topic_that_was_made_anew_is_noticed_when_partitions_come(topic: Readers) -> None:
+    """The consumer had looked at the topic, and it is another one when the group gives it partitions."""
+    topic.send(*raws(event(1)))
+    first = topic.reader()
+    read(first, lambda: first.messages == 1)
+    first.close()
+    topic.made.remove(first)
+    second = topic.reader()
+    make_anew(topic)
+    topic.send(*raws(event(2), event(3)))
+    read(second, lambda: second.paused == "unsound")
+    assert topic.stored() == {0: 1, 1: 0}
+
+
 def make_anew(topic: Readers) -> None:
     """Delete the topic and make one of the same name."""
     admin = AdminClient({"bootstrap.servers": topic.kafka.address})

@@ -1,6 +1,6 @@
 """What a follower has made of the shelf that its tests write to."""
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from tests.housing import House
 from tests.search.searching import Searching
@@ -12,7 +12,7 @@ SHELF = "2026-11-20"
 
 
 def ids(searching: Searching, shelf: str = SHELF) -> set[TextId]:
-    return searching.index.ids(shelf)
+    return set(searching.index.ids(shelf))
 
 
 def text_ids(*receipts: object) -> set[TextId]:
@@ -25,7 +25,16 @@ def segments(searching: Searching, shelf: str = SHELF) -> list[tuple[list[str], 
     return [read(paper.plain) for paper in papers]
 
 
-def damage(house: House, text_id: TextId) -> None:
+def damage(house: House, text_id: TextId) -> bytes:
+    """Let a text not open any more, and give what it was."""
     table = texts_of(SHELF)
     with house.behind.transaction() as connection:
-        connection.execute(update(table).where(table.c.tag == text_id.tag).values(sealed=b"\x01" + bytes(60)))
+        whole: bytes = connection.execute(select(table.c.sealed).where(table.c.tag == text_id.tag)).scalar_one()
+    mend(house, text_id, b"\x01" + bytes(60))
+    return whole
+
+
+def mend(house: House, text_id: TextId, sealed: bytes) -> None:
+    table = texts_of(SHELF)
+    with house.behind.transaction() as connection:
+        connection.execute(update(table).where(table.c.tag == text_id.tag).values(sealed=sealed))

@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.housing import House, event
-from tests.search.followed import SHELF, damage, ids, segments, text_ids
+from tests.search.followed import SHELF, damage, ids, mend, segments, text_ids
 from tests.search.indexes import Tampered
 from tests.search.searching import Searching
 from tests.search.wrapping import Wrapped
+from textkeep.archive.shelf import State
 from textkeep.errors import Outage
+from textkeep.search import damaged
 from textkeep.search import follower as follower_module
 from textkeep.search import vocabulary as vocabulary_module
 from textkeep.search.follower import Follower
@@ -200,6 +202,45 @@ def test_a_damaged_text_holds_up_nothing_but_its_slice(searching: Searching, ind
     assert searching.follower.damaged == 1
     assert len(searching.bodies("coffee")) == 5
     assert searching.house.vault.oldest_unindexed() is not None, "what cannot be found yet is never called findable"
+
+
+def published(house: House) -> set[int]:
+    with house.store.reading() as connection:
+        return damaged.published(connection)
+
+
+def test_every_process_knows_what_does_not_become_findable_until_it_does(searching: Searching) -> None:
+    house = searching.house
+    bad = searching.take(event(1, body="tea"))
+    whole = damage(house, next(iter(text_ids(bad))))
+    assert searching.follow() == 0
+    house.clock.forward(seconds=1)
+    searching.take(event(2, body="coffee"))
+    known = published(house)
+    assert len(known) == 1
+    assert house.vault.oldest_unindexed(apart_from=known) == house.clock()
+    assert Searching.build(house, searching.index).follow() == 1
+    assert house.vault.oldest_unindexed(apart_from=known) is None
+    assert published(house) == known, "another follower finds the same"
+    mend(house, next(iter(text_ids(bad))), whole)
+    assert Searching.build(house, searching.index).follow() == 1
+    assert published(house) == set()
+
+
+def test_followers_that_find_different_slices_damaged_publish_all_of_them(searching: Searching) -> None:
+    house = searching.house
+    for number in (1, 2):
+        bad = searching.take(event(number, body="tea"))
+        damage(house, next(iter(text_ids(bad))))
+        assert Searching.build(house, searching.index).follow() == 0
+        assert len(published(house)) == number
+    set_state(house, "intent")
+    assert published(house) == set(), "a day that is being purged waits for nothing"
+
+
+def set_state(house: House, state: State) -> None:
+    with house.store.transaction() as connection:
+        house.shelves.set_state(connection, SHELF, state)
 
 
 def test_thin_slices_over_many_days_are_taken_by_the_shelf_and_the_oldest_is_never_passed_over(

@@ -135,7 +135,7 @@ def test_whatever_stalls_or_answers_nonsense_ends_in_an_outage(
         actions = {
             "add": lambda: add(index),
             "query": lambda: index.query([(SHELF, EVERYTHING)], Window(9)),
-            "ids": lambda: index.ids(SHELF),
+            "ids": lambda: list(index.ids(SHELF)),
             "slices": lambda: index.slices(SHELF),
             "exists": lambda: index.exists(SHELF),
             "shelves": index.shelves,

@@ -1,6 +1,6 @@
 """An index between a test and its driver, for what an engine cannot be told to do."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from textkeep.archive.text import TextId
 from textkeep.search.index import Addition, Asked, Hit, IndexDriver, Window
@@ -35,7 +35,7 @@ class Wrapped:
     def shelves(self) -> set[str]:
         return self.index.shelves()
 
-    def ids(self, shelf: str) -> set[TextId]:
+    def ids(self, shelf: str) -> Iterator[TextId]:
         return self.index.ids(shelf)
 
     def slices(self, shelf: str) -> set[int]:

@@ -2,20 +2,23 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from tests.housing import SetClock, event
+from tests.service.many import Shared, sharing
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.directory.records import Location, Org, Record, User
+from textkeep.service.parts import Part
 from textkeep.service.settings import Settings
 from textkeep.service.state import PURGE
 from textkeep.service.wiring import Archive
-from textkeep.store.tables import directory
+from textkeep.store.engine import Store
+from textkeep.store.tables import directory, texts_of
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -122,3 +125,33 @@ def test_an_overdue_purge_is_shown_where_readiness_is_told(archive: Archive, clo
     assert archive.readiness()[PURGE] is None
     clock.forward(days=5)
     assert "overdue" in (archive.readiness()[PURGE] or "")
+
+
+@contextmanager
+def shared_archives(
+    request: pytest.FixtureRequest, folder: Path, clock: SetClock
+) -> Iterator[tuple[Shared, Archive, Archive]]:
+    """A process with the API and one that follows."""
+    with sharing(request, folder, index=request.getfixturevalue("opensearch")) as shared, ExitStack() as opened:
+        parts: tuple[Part, ...] = ("api", "follow")
+        api, following = (
+            opened.enter_context(closing(Archive.open(shared.service, clock, parts=[part], kind=part)))
+            for part in parts
+        )
+        api.directory.put_all([*RECORDS, user("+12125550101")])
+        yield shared, api, following
+
+
+def test_nobody_waits_for_a_text_that_never_becomes_findable(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock
+) -> None:
+    with shared_archives(request, tmp_path, clock) as (shared, api, following):
+        take(api, "tea")
+        with closing(Store.open(shared.owner.database)) as behind, behind.transaction() as connection:
+            connection.execute(update(texts_of("2026-11-20")).values(sealed=b"\x01" + bytes(60)))
+        assert api.unindexed_since() == clock()
+        follow(following)
+        assert api.unindexed_since() is None
+        assert following.unindexed_since() is None
+        (finding,) = (each for each in api.examine() if each.check == "index")
+        assert "1 slice(s) hold a text that does not open" in finding.what

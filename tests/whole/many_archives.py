@@ -1,7 +1,7 @@
 """An archive on servers of a test's own, and what is compared: the texts its vault has, and those its index has."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -14,7 +14,7 @@ from psycopg import sql
 from tests.engines.needed import missing
 from tests.engines.postgres import PostgresServer
 from tests.engines.process import EngineFailed
-from tests.service.many import Shared
+from tests.service.many import Process, Shared
 from tests.whole import living
 from textkeep.archive.text import TextId
 from textkeep.errors import Outage
@@ -139,3 +139,15 @@ def _equal(shared: Shared) -> bool:
         return in_index(str(shared.owner.index_url)) == in_vault(shared.owner.database)
     except (Outage, psycopg.OperationalError):
         return False
+
+
+@contextmanager
+def showing_last_words(processes: Sequence[Process]) -> Iterator[None]:
+    """Where the block fails, print what those of the processes that have ended wrote into their logs."""
+    try:
+        yield
+    except BaseException:
+        for each in processes:
+            if each.process.poll() is not None and each.process.stderr is not None:
+                print(each.told, each.process.returncode, each.process.stderr.read().decode()[-5000:])
+        raise

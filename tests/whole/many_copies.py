@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import sql
 from sqlalchemy import select
 
 from tests.engines.opensearch import OpenSearchNodes
@@ -62,7 +63,7 @@ class KeyringCopy:
     def of(cls, shared: Shared, to: Path) -> "KeyringCopy":
         """As it is now."""
         with psycopg.connect(str(shared.owner.keyring_url)) as connection:
-            rows = connection.execute(f"SELECT name, body FROM {TABLE}".encode()).fetchall()
+            rows = connection.execute(sql.SQL("SELECT name, body FROM {}").format(sql.Identifier(TABLE))).fetchall()
         documents = {str(name): bytes(body) for name, body in rows}
         shutil.copytree(shared_folder(shared.service.roots_folder, documents[IDENTITY].decode()), to)
         return cls(documents, to)

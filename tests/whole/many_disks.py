@@ -11,21 +11,25 @@ from typing import Final, Self
 
 import pytest
 
+from tests.engines.process import own_folder
+
 _PIECE: Final = bytes(65_536)
 
 
 @contextmanager
-def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A file system in memory, mounted at a folder; a skip aloud where this user may mount none."""
-    folder.mkdir()
+def small_disk(megabytes: int) -> Iterator[Path]:
+    """A file system in memory, mounted at a folder of its own; a skip aloud where this user may mount none."""
+    folder = own_folder("disk")
     mounted = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0755", "tmpfs", str(folder)]
     done = subprocess.run(mounted, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        folder.rmdir()
         pytest.skip(f"a small disk cannot be mounted here, which takes a privileged user: {done.stderr.strip()}")
     try:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        folder.rmdir()
 
 
 class Filled:

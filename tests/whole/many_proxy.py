@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a real engine. While it storms it cuts connections, loses half of what is sent, and stalls."""
+"""A TCP proxy in front of a real engine. While it storms it cuts connections, loses part of what is sent, stalls."""
 
 import random
 import socket

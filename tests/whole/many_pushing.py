@@ -29,7 +29,8 @@ class Source:
     """Pushes texts of some days, one batch after the other, until the block ends; then its last batch is answered.
 
     `acknowledged` are the texts that receipts called accepted, or duplicates of what was sent before, by message id;
-    `told` are the statuses of all answers, `without_delay` those that asked to come again and did not say when.
+    `told` counts the statuses of all answers, and `newest` is the last of them; `without_delay` counts those that asked
+    to come again and did not say when.
     """
 
     url: str
@@ -40,6 +41,7 @@ class Source:
     outcomes: Counter[str] = field(default_factory=Counter)
     told: Counter[int] = field(default_factory=Counter)
     without_delay: int = 0
+    newest: int = 0
     failure: BaseException | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -85,7 +87,8 @@ class Source:
         while True:
             answer = client.post("/v1/texts", content=body)
             attempts += 1
-            self.told[answer.status_code] += 1
+            self.newest = answer.status_code
+            self.told[self.newest] += 1
             if answer.status_code not in TURNED_AWAY:
                 break
             after = answer.headers.get("Retry-After")

@@ -118,7 +118,9 @@ def purged(copies: Copies) -> After:
         copies.log()
         clock.now = GOING.due() + timedelta(minutes=1)
         result = archive.purge.run()
-        assert [(day.day, day.state, day.destroyed) for day in result.days] == [(GOING.shelf, "reported", TEXTS)], result
+        assert [(day.day, day.state, day.destroyed) for day in result.days] == [(GOING.shelf, "reported", TEXTS)], (
+            result
+        )
     later = KeyringCopy.of(copies.shared, copies.folder.with_name("keyring-after"))
     seen = {what: scan(path) for what, path in copies.files.items()}  # before anybody starts a server on them
     assert {what: found[:3] for what, found in seen.items() if found} == {}

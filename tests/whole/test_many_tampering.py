@@ -95,7 +95,9 @@ def test_the_keeper_finds_what_was_done_to_five_days_and_makes_it_right(shared: 
         until(lambda: found(index, ids) == right, "an altered document is still there")
         until(lambda: len(coverage(shared)) == len(RECENT) + 1, "not every day was compared")
     assert PURGED not in in_index(str(shared.service.index_url))
-    assert sorted(coverage(shared).values()) == sorted([(0, 0, 0), (0, 0, 2), (0, 1, 0), (0, 3, 0), (3, 0, 0), (8, 0, 0)])
+    assert sorted(coverage(shared).values()) == sorted(
+        [(0, 0, 0), (0, 0, 2), (0, 1, 0), (0, 3, 0), (3, 0, 0), (8, 0, 0)]
+    )
 
 
 def found(index: TamperedOpenSearch, ids: list[TextId]) -> list[int]:

@@ -136,6 +136,7 @@ class Keyring:
     """The secrets, in memory and in their store."""
 
     def __init__(self, store: KeyringStore, root: Root, *, keeps: bool, lease: timedelta | None, ticks: Ticks) -> None:
+        self._store = store
         self._held = ConfirmedRing(store, root, lease, ticks, self._drop)
         self.live = self._held.live
         """Raises Outage once the lease has run out. Whoever keeps what was derived asks before each use of it."""
@@ -270,6 +271,10 @@ class Keyring:
     def keeps(self) -> bool:
         """Whether this process may destroy secrets."""
         return self._keeps
+
+    def identity(self) -> str:
+        """The id of the stored keyring (`identity`), by which an archive is told from others. Raises Outage."""
+        return identity(self._store)
 
     def status(self) -> RingStatus:
         """Counts, generation and root, for reports and the doctor."""

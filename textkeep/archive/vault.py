@@ -1,16 +1,16 @@
 """The vault: takes batches in one transaction, and opens what is asked for.
 
-Nothing here knows the index: what is not yet findable is told by `unindexed`, and the follower comes for it.
+Nothing here knows the index: slices are marked as not yet findable, and the follower comes for them.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, literal, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from textkeep.archive.accepting import Accepting, Overtaken, insert_batches
 from textkeep.archive.batch import Batch, Receipt
@@ -25,31 +25,18 @@ from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
 from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store, Vanished
-from textkeep.store.tables import Instant, batches, shelves, slices
+from textkeep.store.tables import batches, shelves, slices
 
 ATTEMPTS: Final = 5
 """How often batches are decided anew because another process has stored the same records in the meantime."""
 
-CLAIMED_TOGETHER: Final = 32
-"""Slices that one statement claims: those it claims beyond what is needed are kept from other followers for a step."""
-
 Beside = Callable[[Connection], None]
 
 _OLDEST_UNINDEXED: Final = (
-    select(slices.c.received_at)
+    select(slices.c.id, slices.c.received_at)
     .join(shelves, shelves.c.name == slices.c.shelf)
     .where(slices.c.indexed.is_(False), shelves.c.state == "open")
     .order_by(slices.c.received_at)
-    .limit(1)
-)
-
-_IN_ORDER: Final = tuple_(slices.c.received_at, slices.c.id)
-_UNINDEXED: Final = (
-    select(slices)
-    .join(shelves, shelves.c.name == slices.c.shelf)
-    .where(slices.c.indexed.is_(False), shelves.c.state == "open")
-    .order_by(slices.c.received_at, slices.c.id)
-    .with_for_update(of=slices, skip_locked=True)
 )
 
 
@@ -154,30 +141,6 @@ class Vault:
         """Every version of one text, first to last, with the flags that follow from one another."""
         return list(self._of_tags(connection, shelf, org, [tag]))
 
-    def unindexed(self, connection: Connection, limit_texts: int) -> list[SliceRow]:
-        """Claim slices of open shelves that no index holds yet, oldest first: one at least, `limit_texts` at most.
-
-        They are the caller's until its transaction ends; other followers pass them over (PostgreSQL; on SQLite there is
-        one transaction). The caller locks their shelves next, which may have closed in the meantime.
-        """
-        claimed: list[SliceRow] = []
-        total = 0
-        last: SliceRow | None = None
-        while True:
-            wanted = _UNINDEXED.limit(CLAIMED_TOGETHER)
-            if last is not None:
-                behind = tuple_(literal(last.received_at, Instant), literal(last.id))
-                wanted = wanted.where(behind < _IN_ORDER)
-            rows = connection.execute(wanted).all()
-            for row in rows:
-                last = SliceRow(row.id, row.shelf, row.accepted + row.versions, row.received_at)
-                if claimed and total + last.texts > limit_texts:
-                    return claimed
-                total += last.texts
-                claimed.append(last)
-            if len(rows) < CLAIMED_TOGETHER:
-                return claimed
-
     def indexed(self, connection: Connection) -> dict[str, list[SliceRow]]:
         """By open shelf, the slices that an index should hold."""
         wanted = (
@@ -213,11 +176,14 @@ class Vault:
         if claimed:
             connection.execute(statement, [{"slice_id": each.id} for each in claimed])
 
-    def oldest_unindexed(self) -> datetime | None:
-        """When the oldest record that cannot be found yet was received; None where all can."""
+    def oldest_unindexed(self, *, apart_from: Collection[int] = ()) -> datetime | None:
+        """When the oldest record that cannot be found yet was received; None where all can.
+
+        `apart_from` are slices that do not count.
+        """
         with self._store.reading() as connection:
-            found: datetime | None = connection.execute(_OLDEST_UNINDEXED).scalar_one_or_none()
-        return found
+            rows = connection.execute(_OLDEST_UNINDEXED.limit(1 + len(apart_from)))
+            return next((row.received_at for row in rows if row.id not in apart_from), None)
 
     def _of_tags(self, connection: Connection, shelf: str, org: Handle, tags: Sequence[bytes]) -> Iterator[Opened]:
         rows = [row for row in texts_with_tags(connection, shelf, tags) if row.org == org]

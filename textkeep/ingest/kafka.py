@@ -50,6 +50,9 @@ TOPIC_SECONDS: Final = 3600.0
 LAG_SECONDS: Final = 5.0
 """How often token, topic and lag are looked at."""
 
+IDENTITY_SECONDS: Final = 60.0
+"""How often it is asked whether it is still the same topic: a client reads on in a new one without a word."""
+
 SLOW: Final = "slow"
 """The name of the pause behind a database that takes long."""
 
@@ -98,11 +101,13 @@ class Consumer:
         self._topic = TopicAdmin(brokers, reading.topic)
         self._writing: _Writing | None = None
         self._backoff = FIRST_BACKOFF
-        self._due = {"token": time.monotonic() + TOKEN_SECONDS, "topic": 0.0, "lag": 0.0, "again": 0.0}
+        self._due = {"token": time.monotonic() + TOKEN_SECONDS, "topic": 0.0, "same": 0.0, "lag": 0.0, "again": 0.0}
         self._principal = authenticate()
         rules.require(self._principal, "texts.write", None)
         self._look_at_topic(starting=True)
-        self._assignment = Assignment(brokers, reading, store, clock, self._written)
+        self._assignment = Assignment(
+            brokers, reading, store, clock, written=self._written, look_at_topic=self._look_who
+        )
         self._writer = ThreadPoolExecutor(1, "kafka-writer")
 
     @property
@@ -241,6 +246,8 @@ class Consumer:
             if now >= self._due["topic"]:
                 self._look_at_topic()
                 self._assignment.tell_gaps()
+            if now >= self._due["same"]:
+                self._look_who()
             if self._assignment.to_be_placed() and not self._settle(waiting=True):
                 return
             self._assignment.place()
@@ -258,16 +265,25 @@ class Consumer:
         """Which topic it is, and how long it keeps what. Raises Unsound where it must not be read (later: warns)."""
         found = self._topic.describe()
         must_not_keep(found, knowingly=self._reading.keeps_longer or not starting)
-        if found.id is not None:
+        self._identify(found.id)
+        self._due["topic"] = time.monotonic() + TOPIC_SECONDS
+
+    def _look_who(self) -> None:
+        """Which topic it is, and nothing else."""
+        self._identify(self._topic.id())
+
+    def _identify(self, found: str | None) -> None:
+        """Begin anew where it is another topic of the name. Raises Unsound where nobody said that this is known."""
+        if found is not None:
             with self._store.reading() as connection:
                 known = kafka_offsets.identity(connection, self._reading.topic)
-            if known not in (None, found.id) and not self._reading.go_on:
+            if known not in (None, found) and not self._reading.go_on:
                 raise Unsound(
                     "the topic was made anew since it was last read: what lay in it before and was not read is lost",
                     field="TEXTKEEP_KAFKA_TOPIC",
                     remedy=f"Find out who did that. {GO_ON} reads the new one from its beginning.",
                 )
-            if known != found.id:
+            if known != found:
                 with self._store.transaction() as connection:
-                    kafka_offsets.begin_anew(connection, self._reading.topic, found.id, self._clock())
-        self._due["topic"] = time.monotonic() + TOPIC_SECONDS
+                    kafka_offsets.begin_anew(connection, self._reading.topic, found, self._clock())
+        self._due["same"] = time.monotonic() + IDENTITY_SECONDS

@@ -1,8 +1,10 @@
 """The partitions of one member of a consumer group: which they are, what comes next in each, what is missing."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Final, cast
 
 import structlog
@@ -12,10 +14,11 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from textkeep.clock import Clock
 from textkeep.errors import Outage, TextkeepError
 from textkeep.ingest import kafka_offsets
+from textkeep.ingest.kafka_ahead import PORTION, Ahead, Came
 from textkeep.ingest.kafka_client import TIMEOUT, Brokers, ClientLog, Reading, heard, meaning_of, translated
 from textkeep.ingest.kafka_offsets import MovedOn
 from textkeep.ingest.kafka_places import STORED, Places, Step
-from textkeep.ingest.kafka_records import Headers, records_of
+from textkeep.ingest.kafka_records import Headers, records_of, untold
 from textkeep.ingest.wire import Arrived
 from textkeep.store.engine import Store
 
@@ -26,6 +29,10 @@ GO_ON: Final = "--go-on-without-deleted-records"
 """The flag with which reading goes on behind records that the topic no longer has."""
 
 _GAPS: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+_headers_of: Final = methodcaller("headers")
+"""Called so on purpose. For a name that is not UTF-8 the library returns a result and leaves an error behind: a call
+from C finds that and raises SystemError there, while the interpreter, once warm, lets it appear lines later."""
 
 _log = structlog.stdlib.get_logger("textkeep.kafka")
 
@@ -61,9 +68,20 @@ class Assignment:
     """
 
     def __init__(
-        self, brokers: Brokers, reading: Reading, store: Store, clock: Clock, written: Callable[[], object]
+        self,
+        brokers: Brokers,
+        reading: Reading,
+        store: Store,
+        clock: Clock,
+        *,
+        written: Callable[[], object],
+        look_at_topic: Callable[[], object],
     ) -> None:
-        """Join the group. `written` returns when no batch is on its way to the database, or after a while."""
+        """Join the group.
+
+        `written` returns when no batch is on its way to the database, or after a while; `look_at_topic` raises a
+        TextkeepError where the offsets in the database are not of this topic.
+        """
         self.gaps: dict[int, Gap] = {}
         self.lag: dict[int, int] = {}
         self.unread = 0
@@ -72,7 +90,10 @@ class Assignment:
         self._store = store
         self._clock = clock
         self._written = written
+        self._look_at_topic = look_at_topic
+        self._topic_known = True
         self._places = Places()
+        self._ahead = Ahead()
         self._archived: dict[int, int] = {}
         self._resting = False
         with translated():
@@ -81,17 +102,42 @@ class Assignment:
             self._client.subscribe([self._topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost)
 
     def poll(self, most: int) -> Poll:
-        """The messages that come next, at most so many. Raises Outage where this member is out for good."""
+        """The messages that come next, at most so many, and no more than belong into a transaction.
+
+        Raises Outage where this member is out for good.
+        """
+        self._read_ahead(most)
         poll = Poll()
-        with translated():
-            messages = self._client.consume(most, POLL_SECONDS)
-        for message in messages:
-            error = message.error()
-            if error is not None:
-                self._look_into(error, message.partition())
+        for came in self._ahead.next_batch(most):
+            if isinstance(came.error, KafkaError):
+                self._look_into(came.error, came.partition)
             else:
-                self._take(poll, message)
+                self._take(poll, came)
         return poll
+
+    def _read_ahead(self, most: int) -> None:
+        """Read in portions what a batch takes. One message is asked for at least: what else happens is heard so."""
+        deadline = time.monotonic() + POLL_SECONDS
+        while True:
+            wanted = 1 if self._ahead.full else max(1, min(PORTION, most - len(self._ahead)))
+            patience = 0.0 if self._ahead.full else max(0.0, deadline - time.monotonic())
+            with translated():
+                messages = self._client.consume(wanted, patience)
+            for message in messages:  # only now: what is called back within forgets what came before
+                self._ahead.add(self._came(message))
+            if len(messages) < wanted or len(self._ahead) >= most or self._ahead.full:
+                return
+
+    def _came(self, message: "Message[bytes, bytes]") -> Came:
+        partition, offset, error = message.partition(), message.offset(), message.error()
+        if error is not None or partition is None or offset is None:
+            return Came(partition, offset, [], error)
+        try:
+            headers = cast("Headers | None", _headers_of(message))  # a list, always; its type covers what is sent
+        except (SystemError, ValueError):  # the library makes a name text, whatever its bytes are
+            return Came(partition, offset, [untold(self._topic, partition, offset, message.value())])
+        found = records_of(self._topic, partition, offset, message.value(), headers, message.key())
+        return Came(partition, offset, list(found))
 
     def keep_alive(self) -> None:
         """A poll while everything rests: the group goes on. What comes all the same is not taken."""
@@ -101,6 +147,7 @@ class Assignment:
     def rest(self, *, where_they_are: bool = False) -> None:
         """Read nothing until `place`: then from where the database says, or from where partitions stand now."""
         self._resting = True
+        self._ahead.clear()
         if where_they_are:
             self._places.await_again()
         else:
@@ -115,8 +162,9 @@ class Assignment:
     def place(self) -> None:
         """Put every partition that waits where it is to be read from. Raises Outage; then they wait on.
 
-        No batch may be on its way where `to_be_placed`.
+        No batch may be on its way where `to_be_placed`. Raises Unsound where the topic was made anew.
         """
+        self._identify()
         if self._go_on:
             self._skip()
         waiting = self._places.waiting
@@ -128,6 +176,7 @@ class Assignment:
                 self._client.incremental_unassign(at)
                 self._client.incremental_assign(at)
                 self._client.resume(at)
+            self._ahead.forget(starts)
             self._places.put(starts)
             self.show(stored)
         self._resting = False
@@ -160,8 +209,8 @@ class Assignment:
     def _at(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
         return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
 
-    def _take(self, poll: Poll, message: "Message[bytes, bytes]") -> None:
-        partition, offset = message.partition(), message.offset()
+    def _take(self, poll: Poll, came: Came) -> None:
+        partition, offset = came.partition, came.offset
         if partition is None or offset is None:
             return
         start = self._places.next.get(partition, offset)
@@ -170,8 +219,13 @@ class Assignment:
         before = poll.steps.get(partition)
         poll.steps[partition] = Step(start if before is None else before.start, offset + 1)
         poll.messages += 1
-        headers = cast("Headers | None", message.headers())  # a list, always; its type covers what is sent
-        poll.arrived += records_of(self._topic, partition, offset, message.value(), headers, message.key())
+        poll.arrived += came.records
+
+    def _identify(self) -> None:
+        """Look whether it is still the topic that the offsets are of, once for each assignment."""
+        if not self._topic_known:
+            self._look_at_topic()
+            self._topic_known = True
 
     def _starts(self, partitions: Sequence[int]) -> dict[int, int]:
         """Where these partitions are archived up to. One that is new begins with the first record it still has."""
@@ -227,9 +281,11 @@ class Assignment:
         """Called within a poll: these partitions are ours from here on."""
         named = [each.partition for each in partitions]
         starts: dict[int, int] = {}
+        self._topic_known = False  # where a topic is made anew, its partitions go and come
         if not self._resting:
             self._written()
             with suppress(TextkeepError):
+                self._identify()
                 starts = self._starts(named)
         at = self._at({partition: starts.get(partition, 0) for partition in named})
         client.incremental_assign(at)
@@ -255,6 +311,7 @@ class Assignment:
     def _forget(self, partitions: Iterable[int]) -> None:
         named = list(partitions)
         self._places.forget(named)
+        self._ahead.forget(named)
         for partition in named:
             self.gaps.pop(partition, None)
             self.lag.pop(partition, None)

@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from textkeep.errors import Outage, TextkeepError, Unsound
+from textkeep.ingest.kafka_ahead import MESSAGES_TOGETHER
 
 Protocol = Literal["classic", "consumer"]
 Security = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
@@ -19,9 +20,6 @@ TIMEOUT: Final = 10.0
 """Seconds after which a broker that does not answer a question is out of reach."""
 
 RETRY_AFTER: Final = 5
-
-RECORDS_TOGETHER: Final = 2_000
-"""Messages that share a transaction at most."""
 
 SESSION_MS: Final = 10_000
 """How long the group waits for a process that died. One that only stalled does no harm when it comes back."""
@@ -88,7 +86,8 @@ class Brokers:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What is read, and how. `most` ends it after so many messages; the flags name their dangers.
+    """What is read, and how. `most` ends it after so many messages, `together` share a transaction at most; the flags
+    name their dangers.
 
     `classic` is the protocol that every broker speaks, with partitions moving one by one; `consumer` is that of
     Kafka 4, where the broker says how long a session is.
@@ -97,7 +96,7 @@ class Reading:
     topic: str
     group: str = "textkeep"
     protocol: Protocol = "classic"
-    together: int = RECORDS_TOGETHER
+    together: int = MESSAGES_TOGETHER
     most: int | None = None
     session_ms: int = SESSION_MS
     keeps_longer: bool = False

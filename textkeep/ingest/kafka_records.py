@@ -67,6 +67,12 @@ def records_of(
         yield Arrived(_as_it_came(value, headers or (), key), origin, fault.rejected)
 
 
+def untold(topic: str, partition: int, offset: int, value: bytes | None) -> Arrived:
+    """What is set aside of a message whose headers cannot be read at all: its value, and where it lay."""
+    origin: dict[str, str | int] = {"topic": topic, "partition": partition, "offset": offset}
+    return Arrived(value or b"", origin, _unreadable("a header's name is not UTF-8").rejected)
+
+
 def _content_type(headers: Headers) -> str | None:
     """The media type that a message declares, in small letters. Raises Undecodable for two, or another charset."""
     declared = [content for name, content in headers if name.lower() == CONTENT_TYPE]

@@ -4,7 +4,8 @@ What lies in a topic is readable to whoever reads its log, and no report speaks 
 longer than `LONGEST` is not read from, unless somebody says that they know.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -70,20 +71,19 @@ class TopicAdmin:
         self._brokers = brokers
         self._name = name
 
+    def id(self) -> str | None:
+        """Which topic it is now; None where the brokers have no ids. Raises like `describe`."""
+        with self._asking() as client:
+            found = client.describe_topics(TopicCollection([self._name]), request_timeout=TIMEOUT)[self._name].result()
+        return str(found.topic_id) if found.topic_id else None
+
     def describe(self) -> Topic:
         """The topic as it is now. Raises Unsound where there is none, or it may not be looked at; Outage."""
         wanted = ConfigResource(ConfigResource.Type.TOPIC, self._name)
-        errors: list[KafkaError] = []
-        settings: dict[str, Any] = {**self._brokers.config(), "error_cb": errors.append}
-        with translated():
-            client = AdminClient(settings, logger=ClientLog())
-            try:
-                described = client.describe_topics(TopicCollection([self._name]), request_timeout=TIMEOUT)
-                found = described[self._name].result()
-                config = client.describe_configs([wanted], request_timeout=TIMEOUT)[wanted].result()
-            except KafkaException as exc:
-                client.poll(0)
-                raise _telling(errors, exc) from exc
+        with self._asking() as client:
+            described = client.describe_topics(TopicCollection([self._name]), request_timeout=TIMEOUT)
+            found = described[self._name].result()
+            config = client.describe_configs([wanted], request_timeout=TIMEOUT)[wanted].result()
         said = {name: config[name].value for name in ("retention.ms", "segment.ms", "cleanup.policy")}
         return Topic(
             id=str(found.topic_id) if found.topic_id else None,
@@ -92,6 +92,19 @@ class TopicAdmin:
             segment=int(said["segment.ms"]),
             policies=[part.strip() for part in said["cleanup.policy"].split(",")],
         )
+
+    @contextmanager
+    def _asking(self) -> Iterator[AdminClient]:
+        """A client whose errors are the house's."""
+        errors: list[KafkaError] = []
+        settings: dict[str, Any] = {**self._brokers.config(), "error_cb": errors.append}
+        with translated():
+            client = AdminClient(settings, logger=ClientLog())
+            try:
+                yield client
+            except KafkaException as exc:
+                client.poll(0)
+                raise _telling(errors, exc) from exc
 
 
 def must_not_keep(topic: Topic, *, knowingly: bool) -> None:

@@ -6,7 +6,7 @@ can see twice. The vault never waits for it.
 
 Where the database is shared any number of followers work at once, each on slices and in a transaction of its own. That
 transaction stays open while the index is asked, which is bounded by how long the index may take to answer; where the
-database ends it meanwhile, the step is lost and done again.
+database ends it meanwhile, the step is lost and done again, and of a day that was purged since nothing comes back.
 """
 
 import random
@@ -14,13 +14,17 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sqlalchemy import Connection
+
 from textkeep.archive.shelves import Shelves
 from textkeep.archive.vault import SliceRow, Vault
 from textkeep.clock import Clock
 from textkeep.errors import TextkeepError
+from textkeep.search import damaged
 from textkeep.search.claiming import Claims
 from textkeep.search.index import Addition, IndexDriver, NoIndex
 from textkeep.search.preparing import Made, Preparing
+from textkeep.search.purged import drop_purged, must_be_open
 from textkeep.search.rebuilding import Rebuilding
 from textkeep.search.tokens import Tokens
 from textkeep.search.vocabulary import Vocabulary, written
@@ -57,6 +61,7 @@ class Follower:
         failed: Failed = lambda _: None,
     ) -> None:
         self._store = store
+        self._shelves = shelves
         self._vault = vault
         self._vocabulary = vocabulary
         self._index = index
@@ -65,6 +70,7 @@ class Follower:
         self._claims = Claims(shelves)
         self._preparing = Preparing(vault, tokens)
         self._rebuilding = Rebuilding(store, shelves, vault, vocabulary, self._preparing, index, clock)
+        self._published: set[int] = set()
         self._wake = threading.Event()
         self._dead = threading.Event()
 
@@ -113,35 +119,58 @@ class Follower:
         """
         while True:
             texts = self._step()
+            self._publish_damaged()
             if texts is not None:
                 return texts
 
     def _step(self) -> int | None:
         """How many texts were made findable; None where nothing of what was claimed opens."""
-        with self._store.transaction() as connection:
-            passed_over = dict(self._preparing.damaged)
-            claimed = self._claims.take(connection, self._index.step_texts, passed_over)
-            if not claimed:
-                return 0
-            made = Made()
-            done = self._preparing.read(connection, claimed, made)
-            if not done:
-                return None
-            self._add(made.additions)
-            now = self._clock()
-            for (shelf, org), (words, numbers) in made.vocabulary.items():
-                self._vocabulary.add(connection, shelf, org, written(words, numbers), now=now)
-            self._vault.mark_indexed(connection, done)
-            self._preparing.tidy()
-            return sum(each.texts for each in done)
+        created: set[str] = set()
+        try:
+            with self._store.transaction() as connection:
+                return self._write(connection, created)
+        except BaseException:
+            drop_purged(self._store, self._shelves, self._index, created)
+            raise
 
-    def _add(self, additions: Sequence[Addition]) -> None:
-        """Add to the indexes, and make those that are not there. The caller keeps their shelves open."""
+    def _write(self, connection: Connection, created: set[str]) -> int | None:
+        passed_over = dict(self._preparing.damaged)
+        claimed = self._claims.take(connection, self._index.step_texts, passed_over)
+        if not claimed:
+            return 0
+        made = Made()
+        done = self._preparing.read(connection, claimed, made)
+        if not done:
+            return None
+        self._add(connection, made.additions, created)
+        now = self._clock()
+        for (shelf, org), (words, numbers) in made.vocabulary.items():
+            self._vocabulary.add(connection, shelf, org, written(words, numbers), now=now)
+        self._vault.mark_indexed(connection, done)
+        self._preparing.tidy()
+        return sum(each.texts for each in done)
+
+    def _add(self, connection: Connection, additions: Sequence[Addition], created: set[str]) -> None:
+        """Add to the indexes, and make those that are not there; their shelves are put down in `created`.
+
+        An index may not be there because its shelf was purged: the transaction that kept it open is over then.
+        """
         try:
             self._index.add(additions)
         except NoIndex:
-            self._index.create({each.shelf for each in additions})
+            wanted = {each.shelf for each in additions}
+            must_be_open(connection, self._shelves, wanted)
+            created |= wanted
+            self._index.create(wanted)
             self._index.add(additions)
+
+    def _publish_damaged(self) -> None:
+        """Let every process know which slices do not become findable, where that are more than it knows."""
+        there = set(self._preparing.damaged)
+        if there - self._published:
+            with self._store.transaction() as connection:
+                damaged.publish(connection, there)
+        self._published = there
 
     def missing(self) -> int:
         """How many slices count as indexed and are not in the index: sets are compared, not marks."""

@@ -4,7 +4,7 @@ An index holds no readable word, number or name: a document is a set of opaque t
 can be thrown away and made again from the vault at any time.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -150,8 +150,11 @@ class IndexDriver(Protocol):
     def shelves(self) -> set[str]:
         """Every shelf of which anything is in the engine; what somebody brought back after a `drop` included."""
 
-    def ids(self, shelf: str) -> set[TextId]:
-        """Every id in a shelf's index. Raises NoIndex."""
+    def ids(self, shelf: str) -> Iterator[TextId]:
+        """Every id in a shelf's index, a few at a time in memory; perhaps more than once, perhaps not what comes since.
+
+        Raises NoIndex, while it is read.
+        """
 
     def slices(self, shelf: str) -> set[int]:
         """Every slice that a shelf's index holds a document of. Raises NoIndex."""

@@ -14,13 +14,14 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from textkeep.archive.shelves import UNSHREDDED, Shelves
+from textkeep.archive.shelves import Shelves
 from textkeep.archive.vault import SliceRow, Vault
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, NotFound, Outage, TextkeepError
 from textkeep.search.claiming import only_writer
 from textkeep.search.index import Addition, IndexDriver
 from textkeep.search.preparing import Made, Preparing
+from textkeep.search.purged import drop_purged
 from textkeep.search.vocabulary import Vocabulary, written
 from textkeep.store.engine import Store
 from textkeep.store.leases import LeaseLost, Leases
@@ -80,8 +81,8 @@ class Rebuilding:
             raise Conflict("the index of this shelf is being made anew already", remedy="Wait until that has ended.")
         try:
             return self._rebuild(shelf, _Lease(self._leases, lease, holder))
-        except TextkeepError:
-            self._drop_purged(shelf)
+        except BaseException:
+            drop_purged(self._store, self._shelves, self._index, [shelf])
             raise
         finally:
             with suppress(TextkeepError):  # it ends by itself
@@ -89,7 +90,7 @@ class Rebuilding:
 
     def _rebuild(self, shelf: str, lease: "_Lease") -> int:
         with self._store.transaction() as connection:
-            self._must_be_open(connection, shelf)
+            self._must_be_open(connection, shelf)  # right before: what the purge dropped is not made again
             self._index.create([shelf])
             segments = self._vocabulary.segments(connection, shelf)
             work = _Work(shelf, lease, self._vault.slices_of(connection, shelf))
@@ -118,6 +119,8 @@ class Rebuilding:
         for group in _by_texts(since):
             work.done += self._preparing.read(connection, group, work.made)
             yield from work.taken()
+        # Asked of the very transaction that keeps the others out: where the database has ended it, nothing is swapped.
+        work.lease.hold(connection)
 
     def _only_writer(self, work: "_Work", alone: ExitStack) -> Connection:
         """A transaction in which nobody else adds to the shelf's index, open until `alone` is closed."""
@@ -138,14 +141,6 @@ class Rebuilding:
     def _must_be_open(self, connection: Connection, shelf: str) -> None:
         if self._shelves.lock(connection, [shelf]).get(shelf) != "open":
             raise NotFound("no shelf of that name is open")
-
-    def _drop_purged(self, shelf: str) -> None:
-        """Leave nothing behind where the shelf was purged in the meantime."""
-        with suppress(TextkeepError):
-            with self._store.reading() as connection:
-                state = self._shelves.states(connection, [shelf]).get(shelf)
-            if state is not None and state not in UNSHREDDED:
-                self._index.drop(shelf)
 
 
 class _Lease:

@@ -96,7 +96,7 @@ def _add_state(routes: APIRouter, archive: Archive) -> None:
         oldest = archive.unindexed_since()
         return {
             "unindexed_since": moment(oldest) if oldest else None,
-            "damaged": archive.follower.damaged,
+            "damaged": len(archive.state.damaged()),
             "following": archive.following,
         }
 

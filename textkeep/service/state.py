@@ -13,6 +13,7 @@ from textkeep.clock import Clock
 from textkeep.errors import TextkeepError, Unsound
 from textkeep.retention import days, policy
 from textkeep.retention.clockmark import ClockMark
+from textkeep.search import damaged
 from textkeep.search.follower import Follower
 from textkeep.search.index import IndexDriver
 from textkeep.service import doctor, doctor_engines
@@ -23,9 +24,6 @@ from textkeep.service.settings import Settings
 from textkeep.store import schema
 from textkeep.store.engine import Store
 from textkeep.store.tables import nodes
-
-MANY: Final = 2**31
-"""More texts than wait at once."""
 
 PURGE: Final = "purge"
 """The part whose lateness does not keep texts out."""
@@ -61,11 +59,12 @@ class State:
 
     def unindexed_since(self) -> datetime | None:
         """Since when a text has been waiting to be findable; None where none is but those that do not open."""
-        if not self.follower.damaged:
-            return self.vault.oldest_unindexed()
+        return self.vault.oldest_unindexed(apart_from=self.damaged())
+
+    def damaged(self) -> set[int]:
+        """The slices that wait for ever because a text of theirs does not open, as any follower has found them."""
         with self.store.reading() as connection:
-            waiting = self.vault.unindexed(connection, MANY)
-        return waiting[0].received_at if len(waiting) > self.follower.damaged else None
+            return damaged.published(connection)
 
     def engines_now(self) -> datetime:
         """What the database's clock says, by which processes are seen; the host's where it has none of its own."""
@@ -110,7 +109,7 @@ class State:
             doctor.check_index(
                 self.unindexed_since(),
                 now,
-                damaged=self.follower.damaged,
+                damaged=len(self.damaged()),
                 missing=0 if self.settings.shared else self.follower.missing(),
                 dead=not self.following(),
             ),

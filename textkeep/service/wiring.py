@@ -151,7 +151,7 @@ class Archive:
         )
 
     def _build_search(self) -> None:
-        self.index = _open_index(self.settings)
+        self.index = _open_index(self.settings, self.keyring)
         tokens, vocabulary = SearchTokens(self.keyring), Vocabulary(self.papers)
         self.follower = Follower(
             self.store,
@@ -346,7 +346,8 @@ def _root(settings: Settings, kept: KeyringStore) -> Root:
     return LocalRoot(shared_folder(settings.roots_folder, identity(kept)))
 
 
-def _open_index(settings: Settings) -> IndexDriver:
+def _open_index(settings: Settings, keyring: Keyring | None = None) -> IndexDriver:
+    """The index of an archive, which its keyring names; without one only to see whether it can be opened."""
     if settings.index_url is None:
         return EmbeddedIndex.open(settings.folder)
     try:
@@ -357,7 +358,7 @@ def _open_index(settings: Settings) -> IndexDriver:
             field="TEXTKEEP_INDEX_URL",
             remedy="Install textkeep[opensearch].",
         ) from exc
-    return OpenSearchIndex.open(settings.index_url)
+    return OpenSearchIndex.open(settings.index_url, keyring.identity() if keyring is not None else None)
 
 
 def _engines(settings: Settings, index: IndexDriver) -> tuple[Callable[[], Collection[str]], Callable[[], bool] | None]:

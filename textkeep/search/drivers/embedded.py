@@ -31,6 +31,9 @@ STATEMENTS: Final = 4096
 CHUNK: Final = 5_000
 """Documents written in one transaction while an index is made anew."""
 
+PAGE: Final = 10_000
+"""Ids that are read at once."""
+
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the index does not answer."""
 
@@ -142,15 +145,18 @@ class EmbeddedIndex:
             listed = connection.execute("SELECT name FROM shelves UNION SELECT shelf FROM slices")
             return {row[0] for row in listed} | fts.shelves(connection)
 
-    def ids(self, shelf: str) -> set[TextId]:
-        """Every id in a shelf's index."""
-        tables = Tables.of(shelf)
-        with self._reading(shelf) as connection:
-            rows = connection.execute(f"SELECT place, day, tag, version FROM {tables.docs}")  # noqa: S608
-            try:
-                return {fts.id_of(row) for row in rows}
-            except (TypeError, ValueError, OverflowError):
-                raise Outage("the index holds a document that is not ours", retry_after=RETRY_AFTER) from None
+    def ids(self, shelf: str) -> Iterator[TextId]:
+        """Every id in a shelf's index, read page by page: between two of them nothing waits for whoever reads."""
+        after: int | None = None
+        while True:
+            with self._reading(shelf) as connection:
+                try:
+                    page, after = fts.ids(connection, Tables.of(shelf), after, PAGE)
+                except (TypeError, ValueError, OverflowError):
+                    raise Outage("the index holds a document that is not ours", retry_after=RETRY_AFTER) from None
+            yield from page
+            if after is None:
+                return
 
     def slices(self, shelf: str) -> set[int]:
         """Every slice that a shelf's index holds."""

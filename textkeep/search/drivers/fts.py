@@ -28,6 +28,7 @@ AUTOMERGE: Final = 16
 
 _LAST: Final = (1 << SPREAD) - 1
 _EARLIEST: Final = datetime(2020, 1, 1, tzinfo=UTC)
+_BEFORE_ALL: Final = -(1 << 63)
 _LOWEST, _HIGHEST = -(1 << 62), 1 << 62
 
 
@@ -150,6 +151,15 @@ def _free_places(
         given.add(place)
         places.append(place)
     return places, known
+
+
+def ids(
+    connection: sqlite3.Connection, tables: Tables, after: int | None, size: int
+) -> tuple[list[TextId], int | None]:
+    """The next `size` ids behind a place, or the first ones, and the place of the last; None at the end."""
+    wanted = f"SELECT place, day, tag, version FROM {tables.docs} WHERE place > ? ORDER BY place LIMIT ?"  # noqa: S608
+    rows = connection.execute(wanted, (_BEFORE_ALL if after is None else after, size)).fetchall()
+    return [id_of(row) for row in rows], rows[-1][0] if len(rows) == size else None
 
 
 def id_of(row: Sequence[Any]) -> TextId:

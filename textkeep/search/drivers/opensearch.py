@@ -7,6 +7,7 @@ document for each slice that says something of it; an answer has it once.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import groupby
 from typing import Any, Final
 
 from textkeep.archive.text import TextId
@@ -15,7 +16,7 @@ from textkeep.search.drivers import opensearch_query as query
 from textkeep.search.drivers.opensearch_address import Address
 from textkeep.search.drivers.opensearch_errors import RETRY_AFTER, Refused, in_words
 from textkeep.search.drivers.opensearch_http import BULK_BYTES, Cluster
-from textkeep.search.drivers.opensearch_names import MAPPINGS, SETTINGS, Found, Names
+from textkeep.search.drivers.opensearch_names import SETTINGS, Found, Names, mappings
 from textkeep.search.drivers.opensearch_setup import Setup
 from textkeep.search.index import Addition, Asked, Hit, NoIndex, Plan, Window
 
@@ -34,15 +35,19 @@ class OpenSearchIndex:
     together = 256
     step_texts = 5_000
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, owner: str | None = None) -> None:
         self._cluster = Cluster(address)
         self._names = Names(address.prefix)
-        self._setup = Setup(self._cluster, self._names)
+        self._setup = Setup(self._cluster, self._names, owner)
+        self._mappings = mappings(owner)
 
     @classmethod
-    def open(cls, url: str) -> "OpenSearchIndex":
-        """The index at an INDEX_URL. Raises Malformed."""
-        return cls(Address.parse(url))
+    def open(cls, url: str, owner: str | None = None) -> "OpenSearchIndex":
+        """The index at an INDEX_URL, of the archive that `owner` names; without one nothing is asked or told of that.
+
+        Raises Malformed. Whatever is asked of it raises Unsound where its prefix belongs to another archive.
+        """
+        return cls(Address.parse(url), owner)
 
     def create(self, shelves: Collection[str]) -> None:
         """Make an empty index for each shelf that has none; what a crash left of one is cleared away first."""
@@ -51,6 +56,7 @@ class OpenSearchIndex:
             listing = self._listing(*wanted)
             missing = [shelf for shelf in wanted if not self._names.found(shelf, listing).live]
             if missing:
+                self._setup.must_be_ours(again=True)
                 self._setup.prepare()
             for shelf in missing:
                 before = self._names.found(shelf, listing)
@@ -105,9 +111,9 @@ class OpenSearchIndex:
             found = self._cluster.listing([self._names.every])
         return {shelf for name, aliases in found.items() for shelf in self._names.shelves(name, aliases)}
 
-    def ids(self, shelf: str) -> set[TextId]:
-        """Every id in a shelf's index, read page by page."""
-        return {hit.id for hit in self._every(shelf)}
+    def ids(self, shelf: str) -> Iterator[TextId]:
+        """Every id in a shelf's index, read page by page; the documents of one text are neighbours."""
+        return (text for text, _ in groupby(hit.id for hit in self._every(shelf)))
 
     def slices(self, shelf: str) -> set[int]:
         """Every slice that a shelf's index holds a document of."""
@@ -223,7 +229,7 @@ class OpenSearchIndex:
         """Make an empty index behind an alias. Where somebody else made it at the same moment, it is theirs."""
         newest = max((self._names.generation(each) for each in (*before.live, *before.others)), default=0)
         name = self._names.index(shelf, newest + 1)
-        body = {"settings": SETTINGS, "mappings": MAPPINGS, "aliases": {alias: {}}}
+        body = {"settings": SETTINGS, "mappings": self._mappings, "aliases": {alias: {}}}
         try:
             self._cluster.call(lambda client: client.indices.create(index=name, body=body))
         except Refused as refused:
@@ -270,6 +276,7 @@ class OpenSearchIndex:
     @contextmanager
     def _translated(self, shelf: str | None = None) -> Iterator[None]:
         try:
+            self._setup.must_be_ours()
             yield
         except Refused as refused:
             named = self._names.shelf(refused.index) if refused.index else None

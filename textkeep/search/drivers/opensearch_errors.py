@@ -108,6 +108,16 @@ def too_old() -> Unsound:
     return Unsound("what answers at INDEX_URL is not OpenSearch 2.19 or later", field="INDEX_URL")
 
 
+def foreign(prefix: str) -> Unsound:
+    """What bears our prefix belongs to another archive."""
+    return Unsound(
+        f"the indices under the prefix {prefix} belong to another archive; none of them was touched",
+        field="TEXTKEEP_INDEX_URL",
+        remedy="Give each archive a prefix of its own: the path of INDEX_URL. Where the other archive is gone for good,"
+        f" delete the indices {prefix}-* and the index template {prefix}.",
+    )
+
+
 def _outage(detail: str, remedy: str | None = None) -> Outage:
     return Outage(detail, retry_after=RETRY_AFTER, remedy=remedy)
 

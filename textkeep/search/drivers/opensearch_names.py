@@ -35,6 +35,21 @@ SETTINGS: Final[Mapping[str, Any]] = {
 }
 """One shard; a copy wherever there is a second data node; on disk when a write is answered; refreshed by us alone."""
 
+_OWNER: Final = "archive"
+"""What of a mapping's `_meta` tells whose index it is."""
+
+
+def mappings(owner: str | None) -> Mapping[str, Any]:
+    """The layout of an index, and the archive that it belongs to."""
+    return MAPPINGS if owner is None else {**MAPPINGS, "_meta": {_OWNER: owner}}
+
+
+def owner_in(found: Mapping[str, Any]) -> str | None:
+    """The archive that a mapping names; None where it names none."""
+    owner = found.get("mappings", {}).get("_meta", {}).get(_OWNER)
+    return None if owner is None else str(owner)
+
+
 _SHELF: Final = re.compile(r"\d{4}-\d{2}-\d{2}|kept-[0-9a-f]{16}-\d+")
 _GENERATION: Final = re.compile(r"-g(\d+)")
 

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from opensearchpy import OpenSearch
 
-from textkeep.search.drivers.opensearch_errors import Refused, too_old
+from textkeep.search.drivers.opensearch_errors import Refused, foreign, too_old
 from textkeep.search.drivers.opensearch_http import Cluster
-from textkeep.search.drivers.opensearch_names import MAPPINGS, SETTINGS, Names
+from textkeep.search.drivers.opensearch_names import SETTINGS, Names, mappings, owner_in
 
 OLDEST: Final = (2, 19)
 """The oldest version that has everything we ask for."""
@@ -21,17 +21,38 @@ LOOKS: Final = 3
 AUTO_CREATE: Final = "action.auto_create_index"
 MAX_SHARDS: Final = "cluster.max_shards_per_node"
 _DEFAULT_MAX_SHARDS: Final = 1_000
+_TEMPLATES: Final = "index_templates.name,index_templates.index_template.template.mappings._meta"
 _NOT_ALLOWED: Final = frozenset({401, 403})
 
 
 class Setup:
     """Prepares a cluster, once in a process, and tells what is amiss with it."""
 
-    def __init__(self, cluster: Cluster, names: Names) -> None:
+    def __init__(self, cluster: Cluster, names: Names, owner: str | None) -> None:
         self._cluster = cluster
         self._names = names
+        self._owner = owner
         self._preparing = threading.Lock()
         self._prepared = False
+        self._ours = owner is None
+
+    def must_be_ours(self, *, again: bool = False) -> None:
+        """Raises Unsound where what bears our prefix belongs to another archive; looks once, or `again`.
+
+        What tells no owner counts as ours: it was made before owners were told.
+        """
+        if self._owner is None or (self._ours and not again):
+            return
+        for look in (self._index_owners, self._template_owners):
+            try:
+                owners = self._cluster.call(look)
+            except Refused as refused:
+                if refused.status not in _NOT_ALLOWED:
+                    raise
+                continue
+            if owners - {self._owner, None}:
+                raise foreign(self._names.prefix)
+        self._ours = True
 
     def prepare(self) -> None:
         """Make the cluster ready for our indices. Raises Refused, and Unsound for an engine that is not known.
@@ -88,12 +109,27 @@ class Setup:
             )
         return found
 
+    def _index_owners(self, client: OpenSearch) -> set[str | None]:
+        found = client.indices.get_mapping(
+            index=self._names.every,
+            expand_wildcards="all",
+            ignore_unavailable="true",
+            allow_no_indices="true",
+            params={"filter_path": "*.mappings._meta"},
+        )
+        return {owner_in(each) for name, each in found.items() if self._names.shelf(name) is not None}
+
+    def _template_owners(self, client: OpenSearch) -> set[str | None]:
+        found = client.indices.get_index_template(params={"filter_path": _TEMPLATES})
+        ours = [each for each in found.get("index_templates", ()) if each["name"] == self._names.prefix]
+        return {owner_in(each.get("index_template", {}).get("template", {})) for each in ours}
+
     def _put_template(self, client: OpenSearch) -> None:
         # Of two prefixes of which one begins with the other, the longer one is meant.
         body = {
             "index_patterns": [self._names.every],
             "priority": 100 + len(self._names.prefix),
-            "template": {"settings": SETTINGS, "mappings": MAPPINGS},
+            "template": {"settings": SETTINGS, "mappings": mappings(self._owner)},
         }
         client.indices.put_index_template(name=self._names.prefix, body=body)
 
