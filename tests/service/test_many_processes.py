@@ -91,10 +91,15 @@ def search(process: Process, token: str, words: str) -> list[str]:
     return [found["body"] for found in answer.json()["results"]]
 
 
-def test_a_text_handed_to_one_process_is_found_through_another(running: Running, tokens: dict[str, str]) -> None:
+@pytest.fixture(scope="module")
+def registered(running: Running, tokens: dict[str, str]) -> None:
+    """The directory, told to one of the processes."""
     with running.one.client(tokens["registrar"]) as registrar:
-        told = registrar.post("/v1/directory", content=DIRECTORY, headers=STREAM).json()
-        assert told["refused"] == 0
+        assert registrar.post("/v1/directory", content=DIRECTORY, headers=STREAM).json()["refused"] == 0
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_text_handed_to_one_process_is_found_through_another(running: Running, tokens: dict[str, str]) -> None:
     with running.other.client(tokens["producer"]) as producer:
         receipt = producer.post("/v1/texts", content=text(1, "a pelican flies"), headers=STREAM).json()
     assert (receipt["read"], receipt["accepted"]) == (1, 1), receipt
@@ -104,6 +109,7 @@ def test_a_text_handed_to_one_process_is_found_through_another(running: Running,
     assert found == ["a pelican flies"]
 
 
+@pytest.mark.usefixtures("registered")
 def test_commands_run_beside_the_processes(running: Running, tokens: dict[str, str]) -> None:
     assert running.many.run("purge", "--dry-run")["days"] == []
     assert running.many.run("load", "-", "--wait", stdin=text(2, "a heron waits"))["accepted"] == 1

@@ -76,6 +76,9 @@ class Rebuilding:
         The old index answers until the new one is whole. Raises NotFound for a shelf that is not open, Conflict where
         another process is at it.
         """
+        with self._store.reading() as connection:
+            if self._shelves.states(connection, [shelf]).get(shelf) != "open":
+                raise NotFound("no shelf of that name is open")  # before the name, which may be anything, is put down
         lease, holder = f"rebuild:{shelf}", secrets.token_hex(8)
         if not self._leases.take(lease, holder, LEASE_SECONDS):
             raise Conflict("the index of this shelf is being made anew already", remedy="Wait until that has ended.")
