@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 from bench.archives import Ours
 from textkeep.search.drivers import opensearch_query as query
@@ -13,7 +14,7 @@ from textkeep.search.drivers.opensearch_names import MAPPINGS, SETTINGS
 from textkeep.search.preparing import Made, Preparing
 from textkeep.search.tokens import Tokens
 
-CHUNK_BYTES = 8 * 1024 * 1024
+CHUNK_BYTES = 4 * 1024 * 1024
 READABLE = {
     "properties": {
         "body": {"type": "text"},
@@ -70,11 +71,23 @@ def bulk(
         there.indices.create(index=name, body={"settings": SETTINGS, "mappings": mappings or MAPPINGS})
     begun = time.perf_counter()
     for chunk in _chunks(lines):
-        if there.bulk(body=chunk)["errors"]:
-            raise RuntimeError("the bare bulk failed")
+        while not _written(there, chunk):
+            time.sleep(0.5)
     for start in range(0, len(wanted), 50):
         there.indices.refresh(index=",".join(wanted[start : start + 50]))
     return time.perf_counter() - begun
+
+
+def _written(there: OpenSearch, chunk: bytes) -> bool:
+    """Whether a chunk was taken; False where the node has no memory for it right now."""
+    try:
+        if there.bulk(body=chunk)["errors"]:
+            raise RuntimeError("the bare bulk failed")
+    except TransportError as exc:
+        if exc.status_code != 429:
+            raise
+        return False
+    return True
 
 
 def _chunks(lines: Sequence[bytes]) -> Iterator[bytes]:
