@@ -10,7 +10,7 @@ from typing import Final
 
 from tests.engines import jars
 from tests.engines.certificates import PASSWORD, certify
-from tests.engines.process import EngineFailed, Guarded, free_ports, own_folder
+from tests.engines.process import EngineFailed, Guarded, OneProcess, free_ports, own_folder
 from tests.engines.topics import Secured, answers
 
 USER: Final = "textkeep"
@@ -89,7 +89,7 @@ def formatting(config: str, password: str) -> list[str]:
     return ["format", "--cluster-id", "dGV4dGtlZXAtdGVzdHMtMQ", "--config", config, "--add-scram", scram]
 
 
-class KafkaBroker:
+class KafkaBroker(OneProcess):
     """A broker on free ports of 127.0.0.1, ended with the process `watch`. `settings` are Kafka's own.
 
     `address` is the listener in the clear; `secured` are those with TLS, and with SASL besides.
@@ -125,22 +125,6 @@ class KafkaBroker:
     def stop(self) -> None:
         """A shutdown in order."""
         self.process.stop()
-
-    def kill(self) -> None:
-        """`kill -9`; `start` recovers."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Nothing answers, no connection breaks."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        self.process.resume()
-
-    def end(self) -> None:
-        """Kill it and remove its folder."""
-        self.process.end()
 
     def answers(self) -> bool:
         """Whether it serves clients now."""

@@ -12,7 +12,7 @@ from typing import Final
 
 import psycopg
 
-from tests.engines.process import EngineFailed, Guarded, free_ports, own_folder
+from tests.engines.process import EngineFailed, Guarded, OneProcess, free_ports, own_folder
 
 FAST: Final = {
     "fsync": "off",
@@ -41,7 +41,7 @@ def programs() -> Path | None:
     return found if (found / "postgres").exists() else None
 
 
-class PostgresServer:
+class PostgresServer(OneProcess):
     """A server with a data folder of its own, on a free port of 127.0.0.1, ended with the process `watch`.
 
     `fsync` keeps what is acknowledged through a kill; with `archive` the segments of the write-ahead log are copied to
@@ -105,26 +105,10 @@ class PostgresServer:
         """A shutdown in order, which ends every session."""
         self.process.stop(signal.SIGINT)
 
-    def kill(self) -> None:
-        """`kill -9` of every process of it; `start` recovers."""
-        self.process.kill()
-
-    def pause(self) -> None:
-        """Nothing answers, no connection breaks."""
-        self.process.pause()
-
-    def resume(self) -> None:
-        """Go on after a pause."""
-        self.process.resume()
-
     def restart(self) -> None:
         """Stop in order and start again, at the same address."""
         self.stop()
         self.start()
-
-    def end(self) -> None:
-        """Kill it and remove its folder."""
-        self.process.end()
 
     def answers(self) -> bool:
         """Whether it takes connections now."""

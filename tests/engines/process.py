@@ -162,3 +162,25 @@ class Guarded:
                     child.send_signal(which)
         except psutil.NoSuchProcess:
             return
+
+
+class OneProcess:
+    """What an engine can do that is one process; how it starts and ends in order is its own."""
+
+    process: Guarded
+
+    def kill(self) -> None:
+        """`kill -9` of every process of it; `start` recovers."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Nothing answers, no connection breaks."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self.process.resume()
+
+    def end(self) -> None:
+        """Kill it and remove its folder."""
+        self.process.end()

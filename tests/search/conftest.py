@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.search.indexes import Tampered, TamperedEmbedded, TamperedOpenSearch
+from tests.search.strangers import Stranger
 
 
 @pytest.fixture(params=["embedded", "opensearch"])
@@ -18,3 +19,11 @@ def index(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Tampered]:
         opened = TamperedEmbedded(tmp_path / "index")
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def stranger(opensearch: str) -> Iterator[Stranger]:
+    """Another program that speaks to the same OpenSearch."""
+    somebody = Stranger(opensearch)
+    yield somebody
+    somebody.client.close()

@@ -29,13 +29,6 @@ def index(opensearch: str) -> Iterator[OpenSearchIndex]:
         yield driver
 
 
-@pytest.fixture
-def stranger(opensearch: str) -> Iterator[Stranger]:
-    somebody = Stranger(opensearch)
-    yield somebody
-    somebody.client.close()
-
-
 def test_nothing_of_a_document_is_stored_as_it_came(index: OpenSearchIndex, stranger: Stranger) -> None:
     index.create([SHELF])
     index.add([Addition(SHELF, 1, [document(1, token("tea"), "direction:inbound")])])

@@ -21,13 +21,6 @@ def index(opensearch: str) -> Iterator[OpenSearchIndex]:
         yield driver
 
 
-@pytest.fixture
-def stranger(opensearch: str) -> Iterator[Stranger]:
-    somebody = Stranger(opensearch)
-    yield somebody
-    somebody.client.close()
-
-
 def test_no_index_of_our_names_is_made_by_writing_to_it(index: OpenSearchIndex, stranger: Stranger) -> None:
     index.create([SHELF])
     for name in (stranger.alias(OTHER), f"{stranger.alias(SHELF)}-g7"):

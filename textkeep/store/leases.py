@@ -6,7 +6,6 @@ it was taken before it writes anything. Ends are told by the database's own cloc
 of the machines do not matter.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
@@ -80,5 +79,4 @@ class Leases:
         return True
 
     def _now(self, connection: Connection) -> datetime:
-        ask: Callable[[], datetime] = self._clock
-        return postgres.now(connection) if self._store.shared else ask()
+        return postgres.now(connection) if self._store.shared else self._clock()

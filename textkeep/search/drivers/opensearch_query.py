@@ -43,18 +43,15 @@ def lines(alias: str, addition: Addition) -> Iterator[bytes]:
     slice_id, index = addition.slice, alias.encode("ascii")
     for each in _distinct(addition.documents):
         text = each.id
-        yield (
-            b'{"index":{"_index":"%s","_id":"%s.%d"}}\n{"text":"%s","at":%d,"slice":%d,"segments":%d,"terms":%s}\n'
-            % (
-                index,
-                str(text).encode("ascii"),
-                slice_id,
-                _place(text).encode("ascii"),
-                each.at,
-                slice_id,
-                each.segments,
-                _encode(list(each.terms)),
-            )
+        yield _LINES % (
+            index,
+            str(text).encode("ascii"),
+            slice_id,
+            _place(text).encode("ascii"),
+            each.at,
+            slice_id,
+            each.segments,
+            _encode(list(each.terms)),
         )
 
 
