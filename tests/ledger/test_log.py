@@ -17,7 +17,7 @@ from textkeep.errors import Outage
 from textkeep.ledger import log
 from textkeep.store.engine import Store
 from textkeep.store.schema import migrate
-from textkeep.store.tables import ledger_pending
+from textkeep.store.tables import ledger_entries
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, 123_999, UTC)
 
@@ -38,7 +38,7 @@ def append(store: Store, kind: str = "slice", body: dict[str, object] | None = N
 
 def written(store: Store) -> list[str]:
     with store.reading() as connection:
-        return list(connection.scalars(select(ledger_pending.c.entry).order_by(ledger_pending.c.seq)))
+        return list(connection.scalars(select(ledger_entries.c.entry).order_by(ledger_entries.c.seq)))
 
 
 def entries(store: Store) -> list[log.Entry]:
@@ -76,7 +76,7 @@ def test_any_body_is_written_canonically_and_read_back(one_store: Store, body: d
     with one_store.transaction() as connection:
         seq = log.append(connection, "slice", body, now=NOW, shelf="2026-11-20")
         entry = log.entries(connection, after=seq - 1)[0]
-        raw = connection.execute(select(ledger_pending.c.entry).where(ledger_pending.c.seq == seq)).scalar_one()
+        raw = connection.execute(select(ledger_entries.c.entry).where(ledger_entries.c.seq == seq)).scalar_one()
     assert {name: entry.body[name] for name in body} == body
     assert rfc8785.dumps(json.loads(raw)) == raw.encode()
 

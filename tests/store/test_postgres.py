@@ -21,7 +21,7 @@ from textkeep.store.engine import Store, Vanished
 from textkeep.store.tables import (
     create_shelf_tables,
     drop_shelf_tables,
-    ledger_pending,
+    ledger_entries,
     notes,
     shelf_tables,
     shelves,
@@ -165,8 +165,8 @@ def test_the_service_s_role_opens_shelves_and_writes_and_owns_nothing(service: S
         "TRUNCATE texts_2026_11_20",
         "DROP TABLE texts_2026_11_20",
         "UPDATE papers_2026_11_20 SET sealed = ''",
-        "DELETE FROM ledger_pending",
-        "UPDATE ledger_pending SET entry = ''",
+        "DELETE FROM ledger_entries",
+        "UPDATE ledger_entries SET entry = ''",
         "DELETE FROM shelves",
         "DELETE FROM purges",
         "DELETE FROM tokens",
@@ -244,10 +244,10 @@ def test_tables_that_are_not_there_are_a_refusal_that_names_the_command(postgres
 def test_the_order_of_the_ledger_s_numbers_is_that_of_one_transaction_s_entries(owner: Store) -> None:
     with owner.transaction() as connection:
         connection.execute(
-            insert(ledger_pending), [{"kind": "token", "entry": str(n), "made_at": NOON} for n in range(50)]
+            insert(ledger_entries), [{"kind": "token", "entry": str(n), "made_at": NOON} for n in range(50)]
         )
     with owner.reading() as connection:
-        told = connection.execute(select(ledger_pending.c.entry).order_by(ledger_pending.c.seq)).scalars().all()
+        told = connection.execute(select(ledger_entries.c.entry).order_by(ledger_entries.c.seq)).scalars().all()
     assert [int(each) for each in told] == list(range(50))
 
 

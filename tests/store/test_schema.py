@@ -10,8 +10,8 @@ from sqlalchemy.exc import OperationalError
 
 from textkeep.errors import Unsound
 from textkeep.store import schema
+from textkeep.store.columns import metadata
 from textkeep.store.engine import Store
-from textkeep.store.tables import metadata
 
 
 @pytest.fixture(params=["sqlite", "memory"])
@@ -44,7 +44,7 @@ def test_the_migrated_keys_are_those_of_the_code(store: Store) -> None:
 @pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)
 def test_sequence_numbers_of_the_ledger_are_never_given_twice(store: Store) -> None:
     with store.reading() as connection:
-        made = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'ledger_pending'")).scalar_one()
+        made = connection.execute(text("SELECT sql FROM sqlite_master WHERE name = 'ledger_entries'")).scalar_one()
     assert "AUTOINCREMENT" in made
 
 

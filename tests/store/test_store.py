@@ -10,10 +10,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from textkeep.errors import Outage, Unsound
+from textkeep.store import engine as engine_of
 from textkeep.store.engine import Store
 from textkeep.store.schema import migrate
 from textkeep.store.tables import notes
@@ -51,6 +52,18 @@ def path(tmp_path: Path) -> Path:
     migrate(opened)
     opened.close()
     return tmp_path / "of-its-own.db"
+
+
+def test_compiled_statements_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_of, "STATEMENTS", 10)
+    bounded = Store.open("sqlite://")
+    with bounded.reading() as connection:
+        for number in range(100):
+            connection.execute(select(literal_column(str(number))))
+        kept = connection.engine._compiled_cache
+    bounded.close()
+    assert kept is not None
+    assert 10 <= len(kept) <= 15
 
 
 def test_what_a_transaction_wrote_is_there_when_it_has_returned(store: Store) -> None:

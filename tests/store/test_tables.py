@@ -10,9 +10,9 @@ from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import StatementError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from textkeep.store.columns import Instant
 from textkeep.store.engine import Store
 from textkeep.store.tables import (
-    Instant,
     create_shelf_tables,
     drop_shelf_tables,
     papers_of,

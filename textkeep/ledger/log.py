@@ -1,7 +1,7 @@
 """The evidence ledger: entries written in the transaction they speak of.
 
 An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts and no personal data, and waits in
-`ledger_pending` until the signer integrates it.
+`ledger_entries` without a `leaf_index` until the signer integrates it.
 """
 
 import json
@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, Select, insert, or_, select
 
-from textkeep.store.tables import ledger_pending
+from textkeep.store.tables import ledger_entries
 
 ENTRY_BYTES: Final = 4096
 """The largest entry, in bytes of its canonical form."""
@@ -21,7 +21,7 @@ ENTRY_BYTES: Final = 4096
 KINDS: Final = frozenset(
     {"slice", "refusals", "quarantine", "returned", "hold", "release", "approval", "intent", "committed"}
     | {"key-destroyed", "erased", "purge", "kept", "activity", "capability", "token", "restore", "missed-run"}
-    | {"clock-reset", "unread"}
+    | {"clock-reset", "unread", "key-change", "witness-change"}
 )
 """What an entry can speak of."""
 
@@ -29,16 +29,16 @@ KINDS: Final = frozenset(
 _OWN: Final = frozenset({"v", "kind", "time", "shelf"})
 """The members that every entry has and no body may replace."""
 
-_INSERT: Final = insert(ledger_pending)
+_INSERT: Final = insert(ledger_entries)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as it was written, and its number among those that wait.
+    """An entry as it was written, and where it is in the database and in the log.
 
     `seq` is given once. On SQLite it is the order of commits, from 1 without a gap. On PostgreSQL it is the order of
     writing: of two transactions at the same time the later number may be committed first, and one that was undone
-    leaves a gap. The order that evidence rests on is the signer's.
+    leaves a gap. The order that evidence rests on is the signer's: `index`, from 0, None until it is integrated.
     """
 
     seq: int
@@ -46,6 +46,7 @@ class Entry:
     shelf: str | None
     body: dict[str, Any]
     made_at: datetime
+    index: int | None = None
 
 
 def moment(at: datetime) -> str:
@@ -85,33 +86,51 @@ def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -
     written = rfc8785.dumps(entry)
     if len(written) > ENTRY_BYTES:
         raise ValueError(f"an entry of kind {kind} is over {ENTRY_BYTES} bytes")
-    return {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now}
+    batch = body.get("batch")
+    return {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now, "batch": batch}
 
 
 def entries(
     connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = (), after: int = 0
 ) -> list[Entry]:
     """The entries of a shelf, of some kinds, or all, in the order they were committed."""
-    wanted = select(ledger_pending).where(ledger_pending.c.seq > after).order_by(ledger_pending.c.seq)
+    wanted = _standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq)
     if shelf is not None:
-        wanted = wanted.where(ledger_pending.c.shelf == shelf)
+        wanted = wanted.where(ledger_entries.c.shelf == shelf)
     if kinds:
-        wanted = wanted.where(ledger_pending.c.kind.in_(kinds))
+        wanted = wanted.where(ledger_entries.c.kind.in_(kinds))
     return [_entry(row) for row in connection.execute(wanted)]
 
 
 def entry_at(connection: Connection, seq: int) -> Entry | None:
     """The entry with that place in the order, or None."""
-    row = connection.execute(select(ledger_pending).where(ledger_pending.c.seq == seq)).one_or_none()
+    row = connection.execute(_standing().where(ledger_entries.c.seq == seq)).one_or_none()
     return None if row is None else _entry(row)
+
+
+def of_batch(connection: Connection, batch: str) -> list[Entry]:
+    """The entries that speak of a batch: its slices, what was quarantined, what came too late."""
+    wanted = _standing().where(ledger_entries.c.batch == batch).order_by(ledger_entries.c.seq)
+    return [_entry(row) for row in connection.execute(wanted)]
+
+
+def canonical(connection: Connection, seq: int) -> bytes | None:
+    """The bytes of an entry as they are in the log, or None."""
+    row = connection.execute(_standing().where(ledger_entries.c.seq == seq)).one_or_none()
+    return None if row is None else row.entry.encode()
 
 
 def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
     """The entry of these kinds that was committed last, or None."""
-    wanted = select(ledger_pending).where(ledger_pending.c.kind.in_(kinds))
-    row = connection.execute(wanted.order_by(ledger_pending.c.seq.desc()).limit(1)).one_or_none()
+    wanted = _standing().where(ledger_entries.c.kind.in_(kinds))
+    row = connection.execute(wanted.order_by(ledger_entries.c.seq.desc()).limit(1)).one_or_none()
     return None if row is None else _entry(row)
 
 
 def _entry(row: Row[Any]) -> Entry:
-    return Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at)
+    return Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at, row.leaf_index)
+
+
+def _standing() -> Select[Any]:
+    """Every entry but those that were found altered and set aside."""
+    return select(ledger_entries).where(or_(ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index >= 0))

@@ -34,7 +34,7 @@ def _organisations(document: Document, taken: int) -> None:
         raise Failed("an organisation is named twice")
     wanted = {"taken_texts": taken - number(document, "totals.versions")}
     wanted |= {"taken_versions": number(document, "totals.versions"), "found": number(document, "totals.found")}
-    told = [part for part in _PARTS if any(part in each for each in organisations)]
+    told = [part for part in _PARTS if any(each.get(part, UNKNOWN) != UNKNOWN for each in organisations)]
     wanted |= {part: number(document, f"totals.{part}") for part in told}
     for part, whole in wanted.items():
         added = sum(number(each, part) for each in organisations)

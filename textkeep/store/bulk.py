@@ -10,7 +10,8 @@ their key: transactions that insert the same texts at the same time wait for eac
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -50,6 +51,7 @@ PaperValues = tuple[bytes, str, bytes, int | None, bytes, int, int, bytes]
 
 _TEXTS: Final = TextRow._fields
 _COLUMNS: Final = ", ".join(_TEXTS)
+_BY_TAG: Final = " ORDER BY tag, version"
 _PAPERS: Final = [column.name for column in papers_of("any").columns]
 
 
@@ -114,7 +116,20 @@ def insert_paper(connection: Connection, shelf: str, row: PaperValues) -> None:
 
 def texts_with_tags(connection: Connection, shelf: str, tags: Sequence[bytes]) -> list[TextRow]:
     """The rows of a shelf with these tags, of every organisation and version, versions in order."""
-    return _texts_where(connection, shelf, "tag", tags, " ORDER BY tag, version")
+    return _texts_where(connection, shelf, "tag", tags, _BY_TAG)
+
+
+def texts_with_tags_of(connection: Connection, wanted: Mapping[str, Sequence[bytes]]) -> dict[str, list[TextRow]]:
+    """By shelf, what `texts_with_tags` gives of each; on PostgreSQL all of them are asked before the first answers."""
+    if len(wanted) < 2 or not _is_postgres(connection):
+        return {shelf: texts_with_tags(connection, shelf, tags) for shelf, tags in wanted.items()}
+    driver = _driver(connection)
+    with ExitStack() as closed:
+        cursors = {shelf: closed.enter_context(driver.cursor(binary=True)) for shelf in wanted}
+        with driver.pipeline():
+            for shelf, cursor in cursors.items():
+                cursor.execute(_any_of(shelf, "tag", "bytea", _BY_TAG), (list(wanted[shelf]),))
+        return {shelf: list(map(TextRow._make, cursor.fetchall())) for shelf, cursor in cursors.items()}
 
 
 def texts_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -> list[TextRow]:
@@ -122,17 +137,48 @@ def texts_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -
     return _texts_where(connection, shelf, "slice", slices, "")
 
 
+def texts_of_org(connection: Connection, shelf: str, org: bytes, *, at_once: int) -> Iterator[TextRow]:
+    """The rows of one organisation on a shelf, the versions of a text together and in order; so many in memory."""
+    mark = _mark(connection)
+    statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE org = {mark} ORDER BY tag, version"  # noqa: S608
+    yield from map(TextRow._make, _streamed(connection, statement, [org], at_once))
+
+
+def paper_ids(connection: Connection, shelf: str, kinds: Sequence[str], orgs: Sequence[bytes]) -> list[bytes]:
+    """The ids of the papers of these kinds and organisations on a shelf, in order."""
+    mark = _mark(connection)
+    one_of = [", ".join([mark] * len(values)) for values in (kinds, orgs)]
+    where = f"kind IN ({one_of[0]}) AND org IN ({one_of[1]})"
+    statement = f"SELECT id FROM {papers_name(shelf)} WHERE {where} ORDER BY id"  # noqa: S608
+    return [bytes(row[0]) for row in _streamed(connection, statement, [*kinds, *orgs], ASKED_AT_ONCE)]
+
+
+def _streamed(
+    connection: Connection, statement: str, values: Sequence[bytes | str], at_once: int
+) -> Iterator[tuple[Any, ...]]:
+    """Rows as they come; on PostgreSQL through a cursor of the server's."""
+    if _is_postgres(connection):
+        with _driver(connection).cursor(name="textkeep_streamed") as named:
+            named.itersize = at_once
+            yield from named.execute(statement, values)
+        return
+    cursor = connection.connection.cursor()
+    try:
+        cursor.execute(statement, values)
+        while rows := cursor.fetchmany(at_once):
+            yield from rows
+    finally:
+        cursor.close()
+
+
 def _texts_where(
     connection: Connection, shelf: str, column: str, values: Sequence[bytes | int], order: str
 ) -> list[TextRow]:
     if _is_postgres(connection):
         kind = "bytea" if column == "tag" else "int8"
-        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%b::{kind}[]){order}"  # noqa: S608
-        cursor = _driver(connection).cursor(binary=True)
-        try:
+        statement = _any_of(shelf, column, kind, order)
+        with _driver(connection).cursor(binary=True) as cursor:
             return list(map(TextRow._make, cursor.execute(statement, (list(values),)).fetchall()))
-        finally:
-            cursor.close()
     found: list[TextRow] = []
     for start in range(0, len(values), ASKED_AT_ONCE):
         asked = list(values[start : start + ASKED_AT_ONCE])
@@ -141,6 +187,10 @@ def _texts_where(
         statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}"  # noqa: S608
         found += map(TextRow._make, _asked(connection, statement, asked))
     return found
+
+
+def _any_of(shelf: str, column: str, kind: str, order: str) -> str:
+    return f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%b::{kind}[]){order}"  # noqa: S608
 
 
 def _asked(connection: Connection, statement: str, values: Sequence[bytes | int]) -> list[tuple[Any, ...]]:

@@ -28,8 +28,11 @@ from textkeep.store.sqlite import PRAGMAS, WAIT_MS
 READERS: Final = 16
 """How many reading connections there may be at once."""
 
-STATEMENTS: Final = 8192
-"""How many compiled statements are kept: a few for each of some 430 shelves."""
+STATEMENTS: Final = 2_048
+"""How many compiled statements are kept, about 27 KB each: a few for each of some 430 shelves.
+
+SQLAlchemy keeps up to half as many more before those used longest ago go: 83 MB of a process, no more.
+"""
 
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the database does not answer."""

@@ -18,7 +18,7 @@ RIGHTS: Final = {
     "shelves": "SELECT, INSERT, UPDATE",
     "batches": "SELECT, INSERT, DELETE",
     "slices": "SELECT, INSERT, UPDATE, DELETE",
-    "ledger_pending": "SELECT, INSERT",
+    "ledger_entries": "SELECT, INSERT, UPDATE (leaf_index)",
     "orgs": "SELECT, INSERT",
     "directory": "SELECT, INSERT, UPDATE, DELETE",
     "persons": "SELECT, INSERT",
@@ -31,6 +31,17 @@ RIGHTS: Final = {
     "surveys": "SELECT, INSERT, DELETE",
     "reports": "SELECT, INSERT, UPDATE",
     "coverage": "SELECT, INSERT, UPDATE, DELETE",
+    "leaves": "SELECT, INSERT",
+    "tiles": "SELECT, INSERT, UPDATE",
+    "checkpoints": "SELECT, INSERT, DELETE",
+    "cosignatures": "SELECT, INSERT",
+    "witnesses": "SELECT, INSERT, UPDATE",
+    "holds": "SELECT, INSERT, UPDATE, DELETE",
+    "approvals": "SELECT, INSERT, UPDATE, DELETE",
+    "releases": "SELECT, INSERT, UPDATE",
+    "kept_slices": "SELECT, INSERT, DELETE",
+    "kept_papers": "SELECT, INSERT, DELETE",
+    "sides": "SELECT, INSERT, UPDATE, DELETE",
 }
 """What the service's role may do on PostgreSQL. Ledger entries, names and sealed texts are only ever added."""
 

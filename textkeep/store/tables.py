@@ -4,16 +4,17 @@ Clear columns hold what design calls clear and nothing else: shelf, handles, sli
 counts, roots and times of arrival. Everything a person wrote or is named by lies in a column called `sealed`.
 """
 
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Connection,
     Dialect,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -21,44 +22,15 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
-    TypeDecorator,
     func,
     inspect,
     select,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
-
-
-def ticks(moment: datetime) -> int:
-    """Whole microseconds since 1970, as moments are stored."""
-    return (moment - _EPOCH) // _TICK
-
-
-class Instant(TypeDecorator[datetime]):
-    """A moment in UTC, stored as whole microseconds since 1970, so that it compares alike on every engine."""
-
-    impl = BigInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Microseconds; refuses a moment without a zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a zone cannot be stored")
-        return ticks(value)
-
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """The moment, in UTC."""
-        return None if value is None else _EPOCH + value * _TICK
-
+from textkeep.store.columns import Instant, metadata
 
 _SAMPLE: Final = "sample0shelf"
-
-metadata = MetaData()
 
 notes = Table(
     "notes",
@@ -112,17 +84,25 @@ slices = Table(
 )
 """One row for each (batch, shelf): the unit of claiming, vocabulary, Merkle roots and ledger entries."""
 
-ledger_pending = Table(
-    "ledger_pending",
+ledger_entries = Table(
+    "ledger_entries",
     metadata,
     Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("kind", Text, nullable=False),
     Column("shelf", Text, index=True),
     Column("entry", Text, nullable=False),
     Column("made_at", Instant, nullable=False),
+    Column("leaf_index", BigInteger),
+    Column("batch", Text, index=True),
+    Index("ledger_entries_leaf", "leaf_index", unique=True),
+    Index("ledger_entries_kind", "kind"),
     sqlite_autoincrement=True,
 )
-"""Canonical JSON entries written in the transaction they speak of, waiting to be integrated and signed."""
+"""Canonical JSON entries written in the transaction they speak of; `leaf_index` is given when one is integrated.
+
+`batch` is the member of that name, so that a receipt finds its entries. A row with a negative `leaf_index` was found
+altered and set aside: the true entry stands in its place again, in a row of its own.
+"""
 
 orgs = Table(
     "orgs",
@@ -166,8 +146,22 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("side", Text),
+    ForeignKeyConstraint(["person", "side"], ["sides.person", "sides.side"], name="tokens_side_of_person"),
+    CheckConstraint(
+        "revoked_at IS NOT NULL OR roles NOT LIKE '%approver%' OR COALESCE(side, '') IN ('approves', 'both')",
+        name="tokens_approver_side",
+    ),
+    CheckConstraint(
+        "revoked_at IS NOT NULL OR (roles NOT LIKE '%officer%' AND roles NOT LIKE '%counsel%'"
+        " AND roles NOT LIKE '%operator%') OR COALESCE(side, '') IN ('asks', 'both')",
+        name="tokens_asking_side",
+    ),
 )
-"""Bearer tokens by SHA-256. `roles` is space-separated; `orgs` hex handles likewise, or `*`."""
+"""Bearer tokens by SHA-256. `roles` is space-separated; `orgs` hex handles likewise, or `*`.
+
+`side` is that of the roles in the table `sides`; a token that was ended has none.
+"""
 
 purges = Table(
     "purges",

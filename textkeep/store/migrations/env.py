@@ -2,7 +2,10 @@
 
 from alembic import context
 
-from textkeep.store.tables import metadata
+from textkeep.store import evidence, tables
+from textkeep.store.columns import metadata
+
+__all__ = ["evidence", "tables"]
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=False)
 context.run_migrations()

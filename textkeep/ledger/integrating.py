@@ -1,0 +1,157 @@
+"""Entries get their place in the log: the rows of `ledger_entries`, from waiting to integrated, and their tiles."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, literal, select, text, update
+
+from textkeep.errors import Unsound
+from textkeep.ledger import tiles
+from textkeep.ledger.edge import Edge
+from textkeep.ledger.log import ENTRY_BYTES, KINDS, moment
+from textkeep.ledger.state import Forked
+from textkeep.ledger.tree import leaf_hash
+from textkeep.store.tables import ledger_entries
+
+PORTION: Final = 4096
+"""How many entries are integrated in one transaction."""
+
+KEY_CHANGE: Final = "key-change"
+
+_C = ledger_entries.c
+_ROWS: Final = select(ledger_entries)
+_WAITING: Final = _ROWS.where(_C.leaf_index.is_(None)).order_by(_C.seq)
+_ASSIGN_MANY: Final = text(
+    "UPDATE ledger_entries SET leaf_index = CAST(:first AS bigint) + told.at - 1"
+    " FROM unnest(CAST(:seqs AS bigint[])) WITH ORDINALITY AS told(seq, at) WHERE ledger_entries.seq = told.seq"
+)
+_ASSIGN: Final = (
+    update(ledger_entries)
+    .where(_C.seq == bindparam("at_seq"))
+    .values(leaf_index=bindparam("becomes", type_=BigInteger()))
+)
+
+
+class Members(msgspec.Struct, frozen=True):
+    """What every entry has, and what the columns beside it repeat."""
+
+    v: int
+    kind: str
+    time: str
+    shelf: str | None = None
+    batch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What the tree is after a portion, and the key changes among the entries that are not signed yet, in order."""
+
+    edge: Edge
+    changes: tuple[dict[str, Any], ...]
+
+
+def integrated(connection: Connection) -> int:
+    """How many entries have a place in the log."""
+    last = connection.execute(select(func.max(_C.leaf_index))).scalar_one()
+    return 0 if last is None or last < 0 else int(last) + 1
+
+
+def waits(connection: Connection) -> bool:
+    """Whether an entry waits for its place."""
+    return connection.execute(select(literal(1)).where(_C.leaf_index.is_(None)).limit(1)).first() is not None
+
+
+def integrate(connection: Connection, signed: Edge, portion: int = PORTION) -> Part:
+    """Give the next waiting entries their place behind what is there, and the tiles their hashes.
+
+    `signed` is the tree of the last checkpoint; what is integrated beyond it and not signed is counted in. The caller
+    holds the signer's lease. Raises Forked where the places beyond the checkpoint are not those that come next, Unsound
+    for an entry that the house does not write.
+    """
+    left = list(connection.execute(_ROWS.where(_C.leaf_index >= signed.size).order_by(_C.leaf_index)))
+    if [row.leaf_index for row in left] != list(range(signed.size, signed.size + len(left))):
+        raise Forked("entries stand in places that nobody gave them")
+    edge = signed.grown(_leaves(left))
+    if left and not _has_tiles(connection, edge):
+        remake(connection, edge.size)
+    new = list(connection.execute(_WAITING.limit(portion)))
+    for row in new:
+        check_form(row)
+    grown = tiles.append(connection, edge, _leaves(new))
+    _assign(connection, [row.seq for row in new], edge.size)
+    changes = tuple(msgspec.json.decode(row.entry) for row in (*left, *new) if row.kind == KEY_CHANGE)
+    return Part(grown, changes)
+
+
+def has_edge(connection: Connection, signed: Edge) -> bool:
+    """Whether the tiles have this right edge, and the last entry is the one that they end with."""
+    if not signed.size:
+        return True
+    last = connection.execute(select(_C.entry).where(_C.leaf_index == signed.size - 1)).scalar_one_or_none()
+    if last is None or not _has_tiles(connection, signed):
+        return False
+    return tiles.TileHashes(connection, signed.size).read(0, signed.size - 1) == leaf_hash(last.encode())
+
+
+def places(connection: Connection, first: int, end: int, step: int = PORTION) -> Iterator[Sequence[Row[Any]]]:
+    """The rows in the places from `first` up to, and without, `end`, in order and in portions; as many as there are."""
+    for at in range(first, end, step):
+        within = _ROWS.where(_C.leaf_index >= at, _C.leaf_index < min(at + step, end)).order_by(_C.leaf_index)
+        yield connection.execute(within).all()
+
+
+def remake(connection: Connection, size: int) -> Edge:
+    """Make the tiles of the first `size` entries anew from the entries, and give the edge."""
+    return tiles.rewrite(connection, (_leaves(rows) for rows in places(connection, 0, size)))
+
+
+def check_form(row: Row[Any]) -> None:
+    """Raises Unsound for a row that the house does not write, or whose columns do not repeat what the entry says."""
+    fault = fault_of(row)
+    if fault is not None:
+        raise Unsound(
+            f"entry {row.seq} of the ledger {fault}; nothing is signed",
+            remedy="Somebody wrote to the database past the service. Restore it from before; see docs/ledger.md.",
+        )
+
+
+def fault_of(row: Row[Any]) -> str | None:
+    """What is wrong with a row, or None."""
+    raw = row.entry.encode()
+    if len(raw) > ENTRY_BYTES:
+        return "is too long"
+    try:
+        told = msgspec.json.decode(raw, type=Members)
+    except msgspec.MsgspecError:
+        return "cannot be read"
+    if told.v != 1 or told.kind not in KINDS:
+        return "is of no known kind"
+    if (told.kind, told.shelf, told.batch, told.time) != (row.kind, row.shelf, row.batch, moment(row.made_at)):
+        return "does not say what the columns beside it say"
+    return None
+
+
+def assign(connection: Connection, wanted: Sequence[tuple[int, int | None]]) -> None:
+    """Give rows, by `seq`, their places; None is waiting."""
+    if wanted:
+        connection.execute(_ASSIGN, [{"at_seq": seq, "becomes": place} for seq, place in wanted])
+
+
+def _assign(connection: Connection, seqs: Sequence[int], first: int) -> None:
+    if seqs and connection.dialect.name == "postgresql":
+        connection.execute(_ASSIGN_MANY, {"first": first, "seqs": list(seqs)})
+    else:
+        assign(connection, [(seq, first + at) for at, seq in enumerate(seqs)])
+
+
+def _leaves(rows: Sequence[Row[Any]]) -> list[bytes]:
+    return [leaf_hash(row.entry.encode()) for row in rows]
+
+
+def _has_tiles(connection: Connection, edge: Edge) -> bool:
+    try:
+        return tiles.edge_at(connection, edge.size) == edge
+    except tiles.TileDamaged:
+        return False

@@ -1,0 +1,121 @@
+"""The Merkle tree of the log in the database, as C2SP tlog-tiles: up to 256 hashes of 32 bytes a tile.
+
+Tile NUMBER of level L holds the hashes of the tree's level 8 L from 256 NUMBER on. Adding entries touches the last tile
+of each level and makes new ones behind it; what a tile holds never changes. Tiles are derived: the entries say what
+they must be, and `rewrite` makes them anew.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from textkeep.ledger.edge import EMPTY, Edge
+from textkeep.ledger.paths import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, widths
+from textkeep.ledger.tree import full_subtrees, root
+from textkeep.store.evidence import tiles
+
+CACHED: Final = 1024
+"""How many tiles a reader keeps: 8 MiB."""
+
+Tile = tuple[int, int]
+"""Level and number."""
+
+
+class TileDamaged(Exception):
+    """A tile is not there, or holds fewer hashes than the tree has. The entries are the truth; tiles can be remade."""
+
+
+def append(connection: Connection, edge: Edge, leaves: Sequence[bytes]) -> Edge:
+    """Add leaf hashes behind the tree of `edge`, whose tiles are there, and give the edge then.
+
+    What a tile holds beyond that tree counts for nothing and is written over. Raises TileDamaged.
+    """
+    made: dict[int, list[bytes]] = defaultdict(list)
+
+    def keep(level: int, node: bytes) -> None:
+        if level % TILE_HEIGHT == 0:
+            made[level // TILE_HEIGHT].append(node)
+
+    grown = edge.grown(leaves, keep)
+    rows: list[dict[str, object]] = []
+    for level, hashes in sorted(made.items()):
+        number, have = widths(level, edge.size)
+        held = hashes_of(connection, level, number, have) + b"".join(hashes)
+        for at in range(0, len(held), TILE_WIDTH * HASH_BYTES):
+            part = held[at : at + TILE_WIDTH * HASH_BYTES]
+            rows.append({"level": level, "number": number + at // (TILE_WIDTH * HASH_BYTES), "hashes": part})
+    if rows:
+        _put(connection, rows)
+    return grown
+
+
+def edge_at(connection: Connection, size: int) -> Edge:
+    """The edge of the tree of the first `size` entries, as the tiles have it. Raises TileDamaged."""
+    hashes = TileHashes(connection, size)
+    return Edge(size, tuple(hashes.read(level, index) for level, index in full_subtrees(size)))
+
+
+def hashes_of(connection: Connection, level: int, number: int, width: int) -> bytes:
+    """The first `width` hashes of a tile. Raises TileDamaged where there are not as many."""
+    if width == 0:
+        return b""
+    wanted = select(tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == number)
+    held = connection.execute(wanted).scalar_one_or_none()
+    if held is None or len(held) < width * HASH_BYTES:
+        raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
+    return bytes(held[: width * HASH_BYTES])
+
+
+def rewrite(connection: Connection, leaves: Iterable[Sequence[bytes]]) -> Edge:
+    """Make the tiles anew from leaf hashes, which come in portions from the first on, and give the edge."""
+    edge = EMPTY
+    for portion in leaves:
+        edge = append(connection, edge, portion)
+    return edge
+
+
+def split(held: bytes) -> list[bytes]:
+    """The hashes of a tile, one by one."""
+    return [held[at : at + HASH_BYTES] for at in range(0, len(held), HASH_BYTES)]
+
+
+class TileHashes:
+    """`tree.Hashes` over the tiles of the tree of the first `size` entries; each tile is read once.
+
+    Everything raises TileDamaged where a tile is not there or too short.
+    """
+
+    def __init__(self, connection: Connection, size: int) -> None:
+        self._connection = connection
+        self._size = size
+        self._held: dict[Tile, bytes] = {}
+
+    def read(self, level: int, index: int) -> bytes:
+        """The root of a full subtree within the tree."""
+        at, within = divmod(level, TILE_HEIGHT)
+        number, first = divmod(index << within, TILE_WIDTH)
+        held = self._tile(at, number)[first * HASH_BYTES : (first + (1 << within)) * HASH_BYTES]
+        if len(held) != HASH_BYTES << within:
+            raise TileDamaged("a hash outside of the tree was asked for")
+        return root(split(held))
+
+    def _tile(self, level: int, number: int) -> bytes:
+        held = self._held.get((level, number))
+        if held is None:
+            full, width = widths(level, self._size)
+            held = hashes_of(self._connection, level, number, width if number == full else TILE_WIDTH)
+            if len(self._held) >= CACHED:
+                self._held.clear()
+            self._held[level, number] = held
+        return held
+
+
+def _put(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
+    insert = postgresql.insert(tiles) if connection.dialect.name == "postgresql" else sqlite.insert(tiles)
+    made = insert.on_conflict_do_update(
+        index_elements=[tiles.c.level, tiles.c.number], set_={"hashes": insert.excluded.hashes}
+    )
+    connection.execute(made, list(rows))
