@@ -32,10 +32,11 @@ soak: env engines
 
 # Needs uv. Every lock is made alike; what is locked already stays as it is unless LOCK_ARGS=--upgrade says otherwise.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+EXTRAS := --extra opensearch --extra kafka --extra aws --extra hsm --extra pdf --extra timestamp
 
 lock:
-	$(LOCK) $(LOCK_ARGS) --extra dev --extra opensearch --extra kafka pyproject.toml -o requirements.lock
-	$(LOCK) $(LOCK_ARGS) --constraint requirements.lock --extra opensearch --extra kafka pyproject.toml -o requirements-service.lock
+	$(LOCK) $(LOCK_ARGS) --extra dev $(EXTRAS) pyproject.toml -o requirements.lock
+	$(LOCK) $(LOCK_ARGS) --constraint requirements.lock $(EXTRAS) pyproject.toml -o requirements-service.lock
 	$(LOCK) $(LOCK_ARGS) --group pyproject.toml:build -o requirements-build.lock
 
 secrets:

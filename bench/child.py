@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import resource
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any, Final
 import psycopg
 
 from bench import feeds
+from bench.memory import most_held
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.archive.batch import Receipt
 from textkeep.service.parts import Part
@@ -42,26 +42,23 @@ def _say(told: dict[str, Any]) -> None:
     print(json.dumps(told), flush=True)
 
 
-def _resident() -> float:
-    """The most that this process ever held in memory, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def _accept(settings: dict[str, Any], feed: str) -> None:
-    """Take a feed as the API does behind its socket: prepared by one thread, written by the door's two."""
+    """Take a feed as the API does behind its socket: prepared by one thread, written by the door's two.
+
+    It is read a request at a time: what has not been sent yet is not in the API's memory.
+    """
     archive = Archive.open(Settings(**settings), parts=API, kind="api")
     archive.start()
     producer = Principal(archive.local.person, LOCAL, frozenset({"producer"}), None)
-    requests = feeds.batches(Path(feed).read_bytes().split(b"\n"))
     _ready()
     waiting: deque[Future[Receipt]] = deque()
     accepted = 0
-    for request in requests:
+    for request in feeds.requests(Path(feed)):
         waiting.append(archive.door.submit(archive.intake.prepare(producer, request)))
         if len(waiting) >= AHEAD:
             accepted += waiting.popleft().result().accepted
     accepted += sum(each.result().accepted for each in waiting)
-    _say({"accepted": accepted, "resident": _resident()})
+    _say({"accepted": accepted, "resident": most_held()})
     archive.close()
 
 
@@ -72,7 +69,7 @@ def _follow(settings: dict[str, Any]) -> None:
     archive.start()
     sys.stdin.readline()
     archive.close()
-    _say({"resident": _resident()})
+    _say({"resident": most_held()})
 
 
 def _bare(url: str, rows: str, together: int) -> None:

@@ -17,6 +17,9 @@ from textkeep.service.settings import Settings
 SERVER = {"shared_buffers": "512MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 """The same for every PostgreSQL of a run, ours and the rival's."""
 
+HEAP = "3g"
+"""The memory of every OpenSearch of a run, ours and the rival's: what tests give theirs is little for a million."""
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -52,7 +55,7 @@ def engines(folder: Path) -> Iterator[Engines]:
         server = PostgresServer(fsync=True, settings=SERVER)
         ended.callback(server.end)
         server.start()
-        nodes = OpenSearchNodes(1)
+        nodes = OpenSearchNodes(1, heap=HEAP)
         ended.callback(nodes.end)
         nodes.start()
         yield Engines(server, nodes)

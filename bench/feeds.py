@@ -5,7 +5,9 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import islice
 from pathlib import Path
 
 SHARED = Path(os.environ.get("TEXTKEEP_SHARED", Path(__file__).parents[2] / "shared"))
@@ -66,6 +68,13 @@ def texts(count: int, days: int = 398, until: date | None = None) -> list[bytes]
 def batches(lines: list[bytes]) -> list[list[bytes]]:
     """The feed as requests of 1,000 records."""
     return [lines[start : start + BATCH] for start in range(0, len(lines), BATCH)]
+
+
+def requests(path: Path) -> Iterator[list[bytes]]:
+    """The feed of a file as requests of 1,000 records, read one by one."""
+    with path.open("rb") as file:
+        while request := [line.rstrip(b"\n") for line in islice(file, BATCH)]:
+            yield request
 
 
 def _text(number: int, count: int, days: int, last: date) -> dict[str, object]:

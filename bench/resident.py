@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import psycopg
 from confluent_kafka import Producer
 
 from bench import feeds
 from bench.archives import Ours
 from bench.engines import engines
+from bench.memory import most_held
 from bench.table import Row
 from tests.engines.kafka import KafkaBroker
 from tests.engines.topics import topics
@@ -67,8 +67,8 @@ class _Part:
         self.told: dict[str, Any] = json.loads(self._process.stdout.readline()) if self._process.stdout else {}
 
     def resident(self) -> float:
-        """MB that the process holds now."""
-        return float(psutil.Process(self._process.pid).memory_info().rss) / 1024**2
+        """The most that the process held, in MB."""
+        return most_held(self._process.pid)
 
     def __enter__(self) -> "_Part":
         return self

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.archive.keeping import Keeping
+from tests.archive.rooting import KINDS, Rooting, rooting
 from textkeep.archive.drivers.keyring_sql import SqlStore
 
 
@@ -27,3 +28,9 @@ def keeping(request: pytest.FixtureRequest, tmp_path: Path) -> Keeping:
         place: Keeping = request.getfixturevalue("sql_keeping")
         return place
     return Keeping("file", tmp_path / "keyring", "")
+
+
+@pytest.fixture(params=KINDS)
+def roots(request: pytest.FixtureRequest, tmp_path: Path) -> Rooting:
+    """Roots of every kind."""
+    return rooting(request, request.param, tmp_path / "every-root")

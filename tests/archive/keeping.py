@@ -154,6 +154,10 @@ class Between:
         self._called("swap")
         self.store.swap(name, was, now)
 
+    def names(self, prefix: str) -> list[str]:
+        self._called("names")
+        return self.store.names(prefix)
+
     def _called(self, call: str) -> None:
         self.calls.append(call)
         self.before(call)

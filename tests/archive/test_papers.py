@@ -8,6 +8,7 @@ from sqlalchemy import insert, select, update
 from tests.housing import NOON, House
 from textkeep.archive.keyring import SecretDestroyed, SecretMissing, shelf_secret
 from textkeep.archive.papers import Kind, Paper
+from textkeep.archive.permit import Permit
 from textkeep.archive.sealing import CannotOpen
 from textkeep.archive.text import HOUSE, Handle, commitment
 from textkeep.errors import Outage
@@ -118,20 +119,57 @@ def test_a_paper_moved_to_another_shelf_does_not_open(house: House, org: Handle)
 
 
 def test_removing_takes_out_what_is_named_and_no_more(house: House, org: Handle) -> None:
-    papers = [add(house, org, later=number) for number in range(5)]
+    papers = [add(house, org, kind="vocabulary", later=number) for number in range(5)]
     with house.store.transaction() as connection:
         house.papers.remove(connection, DAY, [])
         house.papers.remove(connection, DAY, [paper.id for paper in papers[:2]] + [bytes(16)])
-    assert of_kind(house, "quarantine") == papers[2:]
+    assert of_kind(house, "vocabulary") == papers[2:]
+
+
+def test_removing_reaches_vocabulary_and_nothing_that_came_from_outside(house: House, org: Handle) -> None:
+    kinds: tuple[Kind, ...] = ("quarantine", "activity", "undecided")
+    papers = {kind: add(house, org, kind=kind) for kind in kinds}
+    with house.store.transaction() as connection:
+        house.papers.remove(connection, DAY, [paper.id for paper in papers.values()])
+    assert {kind: of_kind(house, kind) for kind in kinds} == {kind: [paper] for kind, paper in papers.items()}
+
+
+def test_a_record_is_taken_out_with_a_permit_for_its_shelf(house: House, org: Handle) -> None:
+    one, other = add(house, org), add(house, org, later=1)
+    with house.store.transaction() as connection:
+        house.papers.take_out(connection, DAY, one.id, Permit("quarantine-return", DAY))
+        with pytest.raises(ValueError, match="another shelf"):
+            house.papers.take_out(connection, DAY, other.id, Permit("quarantine-return", NEXT))
+    assert of_kind(house, "quarantine") == [other]
+
+
+def test_a_paper_that_is_carried_elsewhere_keeps_id_salt_and_commitment(house: House, org: Handle) -> None:
+    paper = add(house, org, slice_id=None)
+    with house.store.transaction() as connection:
+        house.papers.carry(connection, NEXT, paper)
+        carried = house.papers.get(connection, NEXT, paper.id)
+    assert carried == paper
+    assert carried is not None
+    assert (carried.salt, carried.commitment) == (paper.salt, paper.commitment)
+
+
+def test_what_does_not_open_is_read_without_proof_of_it(house: House, org: Handle) -> None:
+    paper = add(house, org)
+    with house.behind.transaction() as connection:
+        connection.execute(update(TABLE).values(size=1))
+    with house.store.reading() as connection:
+        [(row, opened)] = house.papers.examine(connection, DAY, [paper.id])
+        assert opened is None
+        assert house.papers.unauthenticated(DAY, row) == paper.salt + paper.plain
 
 
 def test_more_papers_than_a_statement_takes_are_removed_at_once(house: House, org: Handle) -> None:
     """A day of many small posts has as many vocabulary segments; SQLite takes 32,766 parameters."""
-    paper = add(house, org)
+    paper = add(house, org, kind="vocabulary")
     ids = [number.to_bytes(16, "big") for number in range(40_000)]
     with house.store.transaction() as connection:
         house.papers.remove(connection, DAY, [*ids, paper.id])
-    assert of_kind(house, "quarantine") == []
+    assert of_kind(house, "vocabulary") == []
 
 
 def test_papers_of_a_destroyed_shelf_stay_closed(house: House, org: Handle) -> None:

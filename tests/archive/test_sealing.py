@@ -219,13 +219,16 @@ def test_another_keyring_opens_nothing(sealer: Sealer, tmp_path: Path) -> None:
         other.open("body", DAY, ORG, BOUND, sealed)
 
 
-def test_keys_and_ciphers_are_kept_up_to_a_bound(
-    keyring: Keyring, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
+def test_keys_and_ciphers_are_kept_up_to_a_bound_those_used_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(keyring_module, "DERIVED_KEYS", 5)
-    monkeypatch.setattr(sealing_module, "DERIVED_KEYS", 5)
+    monkeypatch.setattr(sealing_module, "CIPHERS", 4)
+    keyring = new_keyring(tmp_path / "bounded")
+    sealer = Sealer(keyring)
     keyring.make(f"shelf:{number}" for number in range(20))
     sealed = [sealer.seal("body", str(number), ORG, [], str(number).encode()) for number in range(20)]
+    assert [name[1] for name in sealer._ciphers] == ["16", "17", "18", "19"]
     opened = [sealer.open("body", str(number), ORG, [], each) for number, each in enumerate(sealed)]
     assert opened == [str(number).encode() for number in range(20)]
-    assert max(len(keyring._derived), len(sealer._ciphers)) <= 5
+    assert (len(keyring._derived), len(sealer._ciphers)) == (5, 4)

@@ -112,11 +112,16 @@ class Baseline:
         """Empty the tables that are not, and fill those that were full."""
         if used:
             tables = sql.SQL(", ").join(sql.Identifier("public", name) for name in sorted(used))
-            connection.execute(sql.SQL("TRUNCATE {}").format(tables))
-        for name in self._full:
+            connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(tables))
+        for name in sorted(self._full, key=_order):
             connection.execute(_pair("INSERT INTO public.{} SELECT * FROM saved.{}", name))
         for name, (last, called) in self._sequences.items():
             connection.execute("SELECT setval(%s, %s, %s)", (f'public."{name}"', last, called))
+
+
+def _order(name: str) -> int:
+    """What other tables refer to is filled before them."""
+    return {"notes": 0, "sides": 1}.get(name, 2)
 
 
 def _tables(connection: Link) -> dict[str, bool]:

@@ -96,6 +96,24 @@ def kafka_secured(request: pytest.FixtureRequest) -> Secured:
 
 
 @pytest.fixture
+def softhsm(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The `pkcs11:` URI of a SoftHSM2 token, which every test of the session shares."""
+    running = need(request, "softhsm")
+    for name, value in running.extra.items():
+        monkeypatch.setenv(name, value)
+    return running.address
+
+
+@pytest.fixture
+def kms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The `aws:` address of a KMS that is moto's server, which every test of the session shares."""
+    running = need(request, "kms")
+    for name, value in running.extra.items():
+        monkeypatch.setenv(name, value)
+    return running.address
+
+
+@pytest.fixture
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[Callable[..., PostgresServer]]:
     """Makes servers of a test's own, not started yet, to be stopped, killed and paused; ended with the test."""
     yield from _private(request, "PostgreSQL", PostgresServer)

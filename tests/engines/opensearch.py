@@ -35,7 +35,8 @@ class OpenSearchNodes:
     """A cluster of `count` nodes, each a process of its own on free ports of 127.0.0.1, ended with the process `watch`.
 
     `secure` makes them answer by TLS only, and only to `user` with `password`. `settings` are OpenSearch's own, for
-    every node. Snapshots can be taken to the folder `snapshots`.
+    every node; `heap` is how much memory each may use, as Java writes it. Snapshots can be taken to the folder
+    `snapshots`.
     """
 
     def __init__(
@@ -44,10 +45,12 @@ class OpenSearchNodes:
         *,
         secure: bool = False,
         settings: Mapping[str, str] | None = None,
+        heap: str | None = None,
         watch: int | None = None,
         parent: Path | None = None,
     ) -> None:
         jars.check("opensearch")
+        self._heap = heap
         self.folder = own_folder("opensearch", parent)
         self.snapshots = self.folder / "snapshots"
         self.user, self.password = USER, secrets.token_hex(8)
@@ -175,6 +178,7 @@ class OpenSearchNodes:
         given = home / "node.properties"
         given.write_text("".join(f"{key}={value}\n" for key, value in {**settings, "node.name": name}.items()))
         options = ["--enable-native-access=ALL-UNNAMED", f"-Djava.io.tmpdir={home}"]
+        options += [f"-Xmx{self._heap}"] if self._heap else []
         return Guarded(
             f"OpenSearch {name}",
             jars.command("node", "opensearch", str(given), str(home), options=options),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from tests.engines import containers, jars, postgres
+from tests.engines import containers, jars, kms, postgres, softhsm
 from tests.engines.kafka import KafkaBroker
 from tests.engines.opensearch import OpenSearchNodes
 from tests.engines.postgres import PostgresServer
@@ -17,11 +17,15 @@ HERE: Final = "a process of this machine"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of engine. `lacking` says what a local process would need, or None where it can be started."""
+    """One kind of engine. `lacking` says what a local process would need, or None where it can be started.
+
+    What is not `contained` is never looked for in Docker.
+    """
 
     name: str
     local: Callable[[Session], Running]
     lacking: Callable[[], str | None]
+    contained: bool = True
 
     @property
     def variable(self) -> str:
@@ -37,7 +41,7 @@ class Kind:
         """How it would be found, in a few words; nothing is started."""
         if (given := self.given()) is not None:
             return given.how
-        if containers.answering() is not None:
+        if self.contained and containers.answering() is not None:
             return "a container, by Docker"
         lacking = self.lacking()
         return f"none: {lacking}" if lacking else HERE
@@ -47,7 +51,9 @@ class Kind:
         if (given := self.given()) is not None:
             return given
         reasons = [f"{self.variable} is not set"]
-        if containers.answering() is None:
+        if not self.contained:
+            reasons.append("it is never a container")
+        elif containers.answering() is None:
             reasons.append("no Docker engine answers")
         else:
             try:
@@ -116,5 +122,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind("opensearch_three", _opensearch(3), _lacking_opensearch),
         Kind("opensearch_secure", _opensearch(secure=True), _lacking_opensearch),
         Kind("kafka", _kafka, _lacking_kafka),
+        Kind("softhsm", softhsm.start, softhsm.lacking, contained=False),
+        Kind("kms", kms.start, kms.lacking, contained=False),
     )
 }

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, insert
 
 from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
@@ -21,12 +22,28 @@ from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_dispos
 from textkeep.errors import Outage, Unsound
 from textkeep.ledger import log, tree
 from textkeep.store.bulk import TextRow, insert_texts, texts_with_tags
+from textkeep.store.evidence import leaves
 from textkeep.store.tables import batches, slices
 
 ORGS_PER_SLICE: Final = 64
 """How many organisations one slice may hold, so that its ledger entry stays under 4 KiB."""
 
+UNDER_HOLD: Final = "expired-under-hold"
+"""Why a record is set aside that came too late to be archived, and that a hold covers."""
+
 OPEN_AGAIN: Final = "Start the archive again: shelves are opened 30 days ahead at every start and every hour."
+
+Covered = Callable[[Handle, bytes, datetime], bool]
+"""Whether a hold in force covers a record: its organisation, its exact bytes, when it came."""
+
+Holds = Callable[[Connection], Covered]
+"""Port: the legal holds in force, read in the caller's transaction. It MUST count as covered what it cannot decide."""
+
+
+def no_holds(_connection: Connection) -> Covered:
+    """The holds of an archive in which none can be placed."""
+    return lambda _org, _raw, _at: False
+
 
 Place = tuple[Shelf, Handle, bytes]
 Known = dict[Place, list[bytes]]
@@ -41,8 +58,18 @@ class Accepting:
     sealer: Sealer
     papers: Papers
     now: datetime
+    holds: Holds = no_holds
     entries: list[tuple[str, dict[str, object], str | None]] = field(default_factory=list)
     """What the ledger will be told when everything else is written: kind, body, shelf."""
+    leaves: list[dict[str, object]] = field(default_factory=list)
+    """The leaves behind the roots of these entries, as rows."""
+
+    def tell(self, kind: str, body: dict[str, object], shelf: Shelf, of: str, members: Sequence[bytes]) -> str:
+        """Remember an entry whose root is over the set of these leaves, and give the root (hex)."""
+        root = tree.root_of_set(members).hex()
+        self.entries.append((kind, {**body, "root": root}, shelf))
+        self.leaves.append({"id": of, "shelf": shelf, "hashes": b"".join(sorted(members))})
+        return root
 
     def takes(self, shelf: str) -> bool:
         """Whether a shelf still takes texts."""
@@ -99,6 +126,8 @@ def insert_batches(accepting: Accepting, wanted: Sequence[TaggedBatch]) -> list[
         accepting.connection.execute(insert(slices), [each.columns for each in made])
     rows = [_stored(batch.batch.producer, receipt) for batch, receipt in zip(wanted, receipts, strict=True)]
     accepting.connection.execute(insert(batches), rows)
+    if accepting.leaves:
+        accepting.connection.execute(insert(leaves), accepting.leaves)
     log.append_all(accepting.connection, accepting.entries, accepting.now)
     return receipts
 
@@ -128,12 +157,33 @@ def _receipt(
     own = [_seal_slice(accepting, batch, shelf, part) for shelf, part in _slices(new)]
     made += own
     items += [_item_of(each) for each in new]
-    quarantined = [record for record in batch.others if record.verdict == "quarantine"]
-    refused += [record for record in batch.others if record.verdict == "refuse"]
+    held, refused = _held(accepting, batch, [*refused, *(each for each in batch.others if each.verdict == "refuse")])
+    quarantined = [*(record for record in batch.others if record.verdict == "quarantine"), *held]
     items += _quarantine(accepting, batch, quarantined)
     items += _refuse(accepting, batch, refused)
     root = tree.root([tree.leaf_hash(each.root) for each in own]) if own else None
     return receipt_of(batch.batch, root, items)
+
+
+def _held(
+    accepting: Accepting, batch: TaggedBatch, refused: Sequence[Incoming]
+) -> tuple[list[Incoming], list[Incoming]]:
+    """Of what comes too late, what a hold in force covers, as it will be quarantined, and the rest.
+
+    Asked here, under the locks of the shelves, so that no hold is missed that was placed while the batch waited.
+    """
+    if not refused:
+        return [], []
+    covered = accepting.holds(accepting.connection)
+    held = {
+        record.index for record in refused if record.org and covered(record.org, record.raw, batch.batch.received_at)
+    }
+    kept = [
+        msgspec.structs.replace(record, verdict="quarantine", reason=UNDER_HOLD, field="data.sent_at", flags=())
+        for record in refused
+        if record.index in held
+    ]
+    return kept, [record for record in refused if record.index not in held]
 
 
 def _is_expired(record: Incoming, now: datetime) -> bool:
@@ -202,8 +252,8 @@ def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Se
     slice_id = int.from_bytes(os.urandom(8), "big") >> 1
     received_at = batch.batch.received_at
     wanted = [Placed(tagged.org, text_id, tagged.record.raw, flags) for tagged, text_id, flags in part]
-    rows = seal_rows(accepting.sealer, shelf, wanted, received_at=received_at, slice_id=slice_id)
-    root = tree.root_of_set([leaf(row.org, row.commitment) for row in rows])
+    came_at = batch.batch.came_at or received_at
+    rows = seal_rows(accepting.sealer, shelf, wanted, received_at=came_at, slice_id=slice_id)
     orgs: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in rows:
         orgs[row.org.hex()][row.version > 1] += 1
@@ -214,9 +264,9 @@ def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Se
         "accepted": accepted,
         "versions": len(part) - accepted,
         "orgs": orgs,
-        "root": root.hex(),
     }
-    accepting.entries.append(("slice", body, shelf))
+    members = [leaf(row.org, row.commitment) for row in rows]
+    root = bytes.fromhex(accepting.tell("slice", body, shelf, f"{slice_id:016x}", members))
     columns = {
         "id": slice_id,
         "batch": batch.batch.id,
@@ -241,7 +291,7 @@ def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Inco
     for record in records:
         by_shelf[_quarantine_shelf(accepting, record)].append(record)
     for shelf, part in sorted(by_shelf.items()):
-        leaves = []
+        members = []
         for record in part:
             org = record.org or HOUSE
             envelope: dict[str, object] = {
@@ -256,14 +306,13 @@ def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Inco
             paper = accepting.papers.add(
                 accepting.connection, shelf, "quarantine", org, plain, now=batch.batch.received_at
             )
-            leaves.append(leaf(org, paper.commitment))
+            members.append(leaf(org, paper.commitment))
         body = {
             "batch": batch.batch.id,
             "reasons": _reasons(part),
             "count": len(part),
-            "root": tree.root_of_set(leaves).hex(),
         }
-        accepting.entries.append(("quarantine", body, shelf))
+        accepting.tell("quarantine", body, shelf, f"{batch.batch.id}:{shelf}", members)
     return (Item(record.index, record.id, "quarantined", None, record.reason) for record in records)
 
 

@@ -39,12 +39,16 @@ class Incoming(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The records of one request, in the order they came; `producer` is a person's handle."""
+    """The records of one request, in the order they came; `producer` is a person's handle.
+
+    `came_at` is when they first came, where that was before: what had been set aside and is returned.
+    """
 
     id: str
     received_at: datetime
     producer: bytes
     records: Sequence[Incoming]
+    came_at: datetime | None = None
 
 
 @dataclass(slots=True)  # not frozen: that triples what making one costs, and every record has one

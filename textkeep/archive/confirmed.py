@@ -7,10 +7,11 @@ need not wait for it any more (docs/adr/0007-a-lease-on-every-key.md).
 """
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -20,6 +21,7 @@ from textkeep.archive.ring import NO_RING, Ring, Root, check_follows, opened, se
 from textkeep.errors import Outage, TextkeepError, Unsound
 
 RING: Final = "ring"
+IDENTITY: Final = "id"
 
 LAPSED_RETRY: Final = 5
 """Seconds after which a caller may try again once the lease has run out."""
@@ -38,7 +40,15 @@ ticks: Final[Ticks] = (
     partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
 )
 
+Backed = Callable[[Ring], AbstractContextManager[None]]
+"""Has a ring in a backup before it is stored, where backups are set (`backups.py`)."""
+
 _Result = TypeVar("_Result")
+
+
+def unbacked(_ring: Ring) -> AbstractContextManager[None]:
+    """No backup is set."""
+    return nullcontext()
 
 
 class Changed(Unsound):
@@ -67,6 +77,19 @@ class KeyringStore(Protocol):
     def swap(self, name: str, was: bytes | None, now: bytes) -> None:
         """Put `now` in the place of `was`."""
 
+    def names(self, prefix: str) -> list[str]:
+        """The names of the documents that begin so, in order; `prefix` is not empty."""
+
+
+def identity(store: KeyringStore) -> str:
+    """The id of the keyring in a store, 16 hex digits, made at the first call: it names a folder of its roots."""
+    known = store.read(IDENTITY)
+    if known is None:
+        with suppress(Changed):
+            store.swap(IDENTITY, None, os.urandom(8).hex().encode())
+        known = store.read(IDENTITY) or b""
+    return known.decode()
+
 
 def keyring_missing() -> Unsound:
     """What to say where there is data, and no ring that could open it."""
@@ -91,6 +114,7 @@ class ConfirmedRing:
         lease: timedelta | None,
         ticks: Ticks,
         drop: Callable[[Iterable[str]], None],
+        backed: Backed = unbacked,
     ) -> None:
         self.ring = NO_RING
         self.changing = threading.RLock()
@@ -101,6 +125,7 @@ class ConfirmedRing:
         self._until = -math.inf
         self._document: bytes | None = None
         self._drop = drop
+        self._backed = backed
 
     def live(self) -> None:
         """Raises Outage once the lease has run out. The first to notice lets every secret go."""
@@ -176,13 +201,18 @@ class ConfirmedRing:
             raise
 
     def write(self, ring: Ring) -> None:
-        """Store a ring and take it over. Raises Changed where the stored one is not the one in memory any more."""
+        """Store a ring and take it over, in a backup first where it has new secrets and backups are set.
+
+        Raises Changed where the stored one is not the one in memory any more.
+        """
         try:
             document = sealed(ring, self._root)
         except Unsound:
             self.check_stored()
             raise
-        self._store.swap(RING, self._document, document)
+        new = ring.secrets.keys() - self.ring.secrets.keys()
+        with self._backed(ring) if new else nullcontext():
+            self._store.swap(RING, self._document, document)
         self._put(document, ring)
 
     def check_stored(self) -> None:

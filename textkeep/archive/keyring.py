@@ -14,7 +14,6 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -23,7 +22,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from textkeep.archive import confirmed
-from textkeep.archive.confirmed import EVERY_SECRET, RING, Changed, ConfirmedRing, KeyringStore, Ticks, keyring_missing
+from textkeep.archive.confirmed import EVERY_SECRET, IDENTITY, RING, Changed, KeyringStore, identity, keyring_missing
+from textkeep.archive.recent import Recent
 from textkeep.archive.ring import SECRET_BYTES, Ring, Root, Tombstone
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.errors import NotFound, Unsound
@@ -33,6 +33,7 @@ __all__ = [
     "EVERY_SECRET",
     "HOUSE_SECRET",
     "HOUSE_SHELF",
+    "IDENTITY",
     "LEASE",
     "RING",
     "Changed",
@@ -56,8 +57,8 @@ HOUSE_SECRET: Final = "house"  # noqa: S105 - a name, not a secret
 HOUSE_SHELF: Final = "house"
 """Stands in for a shelf where what is sealed belongs to none: the directory, names of persons."""
 
-DERIVED_KEYS: Final = 100_000
-"""How many derived keys are kept in memory before they are derived anew."""
+DERIVED_KEYS: Final = 32_768
+"""How many derived keys are kept in memory (about 320 bytes each), those used last: deriving one takes microseconds."""
 
 LEASE: Final = timedelta(seconds=60)
 """How long secrets are used without the ring being confirmed, where other processes may change it."""
@@ -67,8 +68,6 @@ LOOK_AGAIN: Final = 1.0
 
 LOOKED_FOR: Final = 10_000
 """How many names of such secrets are remembered."""
-
-IDENTITY: Final = "id"
 
 _LENGTH: Final = struct.Struct(">I").pack
 
@@ -122,28 +121,29 @@ def shelf_secret(shelf: str) -> str:
     return HOUSE_SECRET if shelf == HOUSE_SHELF else f"shelf:{shelf}"
 
 
-def identity(store: KeyringStore) -> str:
-    """The id of the keyring in a store, 16 hex digits, made at the first call: it names a folder of its roots."""
-    known = store.read(IDENTITY)
-    if known is None:
-        with suppress(Changed):
-            store.swap(IDENTITY, None, os.urandom(8).hex().encode())
-        known = store.read(IDENTITY) or b""
-    return known.decode()
-
-
 class Keyring:
     """The secrets, in memory and in their store."""
 
-    def __init__(self, store: KeyringStore, root: Root, *, keeps: bool, lease: timedelta | None, ticks: Ticks) -> None:
+    def __init__(
+        self,
+        store: KeyringStore,
+        root: Root,
+        *,
+        keeps: bool,
+        lease: timedelta | None,
+        ticks: confirmed.Ticks,
+        backed: confirmed.Backed,
+    ) -> None:
         self._store = store
-        self._held = ConfirmedRing(store, root, lease, ticks, self._drop)
+        self._held = confirmed.ConfirmedRing(store, root, lease, ticks, self._drop, backed)
+        self.ring = self._held.whole
+        """The ring with its secrets, for who backs it up. Raises Outage once the lease has run out."""
         self.live = self._held.live
         """Raises Outage once the lease has run out. Whoever keeps what was derived asks before each use of it."""
         self._shared = store.shared
         self._root = root
         self._keeps = keeps
-        self._derived: dict[tuple[str, str, bytes], bytes] = {}
+        self._derived: Recent[tuple[str, str, bytes], bytes] = Recent(DERIVED_KEYS)
         self._told: list[Callable[[str], None]] = []
         self._missed: dict[str, float] = {}
 
@@ -156,7 +156,8 @@ class Keyring:
         create: bool,
         keeps: bool = True,
         lease: timedelta | None = LEASE,
-        ticks: Ticks = confirmed.ticks,
+        ticks: confirmed.Ticks = confirmed.ticks,
+        backed: confirmed.Backed = confirmed.unbacked,
     ) -> "Keyring":
         """The keyring in `store`; a new one with the house's secret where there is none and `create` is set.
 
@@ -164,7 +165,7 @@ class Keyring:
         `ticks`. Raises Unsound where there is no ring and none may be made, and where the ring does not open. Once it
         is known to be the ring of its data, `finish` ends what a crash left half done.
         """
-        keyring = cls(store, root, keeps=keeps, lease=lease, ticks=ticks)
+        keyring = cls(store, root, keeps=keeps, lease=lease, ticks=ticks, backed=backed)
         began = ticks()
         if create and keyring._held.is_missing():
             keyring._held.repeat(keyring._begin)
@@ -220,12 +221,10 @@ class Keyring:
         """
         self.live()
         name = (purpose, shelf, org)
-        key = self._derived.get(name)
+        key = self._derived.recall(name)
         if key is None:
             key = self._derive(purpose, shelf, org)
-            if len(self._derived) >= DERIVED_KEYS:
-                self._derived.clear()
-            self._derived[name] = key
+            self._derived.keep(name, key)
             there = self._held.ring.secrets
             if shelf_secret(shelf) not in there or org_secret(org) not in there:
                 # Destroyed or let go while it was being derived: what was just kept must not outlive it.
@@ -271,6 +270,11 @@ class Keyring:
     def keeps(self) -> bool:
         """Whether this process may destroy secrets."""
         return self._keeps
+
+    @property
+    def documents(self) -> KeyringStore:
+        """What else lies in the keyring's store, each under a name of its own; RING is the ring's alone."""
+        return self._store
 
     def identity(self) -> str:
         """The id of the stored keyring (`identity`), by which an archive is told from others. Raises Outage."""
@@ -328,8 +332,8 @@ class Keyring:
 
     def _bury(self, name: str, entry: str, now: datetime) -> Tombstone:
         """Put a tombstone in the place of a secret, in a ring under a new root."""
-        stone = Tombstone(name, self.commitment(name), now.isoformat(), entry)
         ring = self._held.whole()
+        stone = Tombstone(name, self.commitment(name), now.isoformat(), entry, ring.generation + 1, ring.root)
         kept = {other: secret for other, secret in ring.secrets.items() if other != name}
         with self._held.new_root() as root:
             spent = frozenset((self._root.known() & ring.spent) | {ring.root})

@@ -114,6 +114,13 @@ class Organisations:
                 row = connection.execute(named).one()
             return self._open(row)
 
+    def put_back(self, connection: Connection, org_id: str, handle: Handle) -> None:
+        """Put the row of an organisation back that a restored database lacks, under its handle; then `refresh`.
+
+        Raises SecretMissing or SecretDestroyed where the keyring does not hold its secret.
+        """
+        insert_once(connection, orgs, self._row(org_id, handle))
+
     def _row(self, org_id: str, handle: Handle) -> dict[str, object]:
         return {
             "handle": handle,

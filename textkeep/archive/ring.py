@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import rfc8785
@@ -29,15 +30,28 @@ NONCE_BYTES: Final = 12
 _MAGIC: Final = b"textkeep-ring-v1\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What has become of a root: `gone` for good, or going at `ends_at`, or neither, and then it is there."""
+
+    gone: bool
+    ends_at: datetime | None = None
+
+
 class Root(Protocol):
-    """What wraps the ring's data key.
+    """What wraps the ring's data key; the roots that one object knows belong to one keyring and one use of it.
 
     `create` and `forget` MUST be durable when they return. `forget` MUST make every copy of what that root wrapped
     unreadable as far as this root reaches, and MUST do nothing for a root that is not there. Nothing here MUST ever
-    print or log a key. Several processes may use the same roots at once.
+    print or log a key. Several processes may use the same roots at once. Everything raises Outage where the roots
+    cannot be reached.
     """
 
     kind: str
+
+    waiting: timedelta | None
+    """How long after `forget` a root may still be brought back by who controls it. None where a root is a file: then
+    only people know whether there is another copy of it."""
 
     def create(self) -> str:
         """Make a new root and give its id."""
@@ -52,17 +66,26 @@ class Root(Protocol):
         """Destroy a root."""
 
     def known(self) -> set[str]:
-        """The ids of the roots there are."""
+        """The ids of the roots there are, without those that were forgotten."""
+
+    def fate(self, root: str) -> Fate:
+        """What has become of a root, as its keeper tells now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What is left of a destroyed secret."""
+    """What is left of a destroyed secret.
+
+    `generation` is that of the first ring without it, and `root` the last one that sealed a ring with it; 0 and "" for
+    one that a version before these were recorded has left.
+    """
 
     name: str
     commitment: bytes
     destroyed_at: str
     entry: str
+    generation: int = 0
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +125,7 @@ def sealed(ring: Ring, root: Root) -> bytes:
     header = rfc8785.dumps(
         {"root": ring.root, "generation": ring.generation, "wrapped": root.wrap(ring.root, key).hex()}
     )
-    inside = {
-        "secrets": {name: secret.hex() for name, secret in ring.secrets.items()},
-        "tombstones": {
-            stone.name: {"commitment": stone.commitment.hex(), "at": stone.destroyed_at, "entry": stone.entry}
-            for stone in ring.tombstones.values()
-        },
-        "spent": sorted(ring.spent),
-    }
+    inside = written(ring)
     clear = _MAGIC + header + b"\n"
     nonce = os.urandom(NONCE_BYTES)
     return clear + nonce + AESGCM(key).encrypt(nonce, json.dumps(inside).encode(), clear)
@@ -128,9 +144,39 @@ def opened(document: bytes, root: Root) -> Ring:
             "the keyring does not open",
             remedy="Restore the keyring and its root together, from one backup of the keyring.",
         ) from None
+    return told(said["generation"], said["root"], inside)
+
+
+def written(ring: Ring) -> dict[str, Any]:
+    """What a ring holds, as JSON: the inside of its document, and of a backup."""
+    return {
+        "secrets": {name: secret.hex() for name, secret in ring.secrets.items()},
+        "tombstones": {
+            stone.name: {
+                "commitment": stone.commitment.hex(),
+                "at": stone.destroyed_at,
+                "entry": stone.entry,
+                "generation": stone.generation,
+                "root": stone.root,
+            }
+            for stone in ring.tombstones.values()
+        },
+        "spent": sorted(ring.spent),
+    }
+
+
+def told(generation: int, root: str, inside: Mapping[str, Any]) -> Ring:
+    """The ring that `written` gave. Raises KeyError, ValueError or TypeError where it gave something else."""
     secrets = {name: bytes.fromhex(secret) for name, secret in inside["secrets"].items()}
     stones = {
-        name: Tombstone(name, bytes.fromhex(stone["commitment"]), stone["at"], stone["entry"])
+        name: Tombstone(
+            name,
+            bytes.fromhex(stone["commitment"]),
+            stone["at"],
+            stone["entry"],
+            stone.get("generation", 0),
+            stone.get("root", ""),
+        )
         for name, stone in inside["tombstones"].items()
     }
-    return Ring(said["generation"], said["root"], secrets, stones, frozenset(inside.get("spent", ())))
+    return Ring(generation, root, secrets, stones, frozenset(inside.get("spent", ())))

@@ -1,5 +1,8 @@
 """One sealed text as a row of its shelf's table, and back.
 
+On a day's shelf a text is bound to its id. On a shelf of held texts, which come from many days, it is bound to its id
+without the day (`TAG-VERSION`): the day is that of the moment it was sent, which its own bytes say.
+
 What is sealed: salt (32) || received at (8, microseconds since 1970, big-endian) || slice (8) || length of flags (2) ||
 flags (ASCII, comma-separated) || the exact bytes received. The commitment covers salt and exact bytes only, so that it
 stays the same when a text is sealed again elsewhere.
@@ -16,7 +19,7 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from textkeep.archive.sealing import CannotOpen, Sealer
-from textkeep.archive.shelf import Day
+from textkeep.archive.shelf import Day, is_kept
 from textkeep.archive.text import SALT_BYTES, Event, Handle, TextId, commitment, read_event
 from textkeep.store.bulk import TextRow
 
@@ -84,14 +87,40 @@ def seal_rows(
     return rows
 
 
+def seal_again(sealer: Sealer, shelf: str, wanted: Sequence[tuple[Opened, bytes]], *, slice_id: int) -> list[TextRow]:
+    """Seal opened texts of one organisation, each with the salt it had, as rows of a shelf of held texts.
+
+    What is sealed is the same but for the slice, and so is the commitment. Flags are those that each text carries now.
+    """
+    inside: list[tuple[bytes, bytes, tuple[bytes, ...]]] = []
+    for opened, salt in wanted:
+        written = ",".join(opened.flags).encode("ascii")
+        envelope = _ENVELOPE.pack((opened.received_at - _EPOCH) // _TICK, slice_id, len(written))
+        inside.append(
+            (_undated(opened.id.tag, opened.id.version), opened.commitment, (salt, envelope, written, opened.raw))
+        )
+    org = wanted[0][0].org
+    closed = sealer.seal_all("body", shelf, org, inside)
+    return [
+        TextRow(org, each.id.tag, each.id.version, slice_id, each.commitment, len(each.raw), sealed)
+        for (each, _), sealed in zip(wanted, closed, strict=True)
+    ]
+
+
 def open_row(sealer: Sealer, shelf: str, row: TextRow) -> Opened:
-    """Open a row of a day's table.
+    """Open a row of a shelf's table.
 
     Raises CannotOpen where it was altered or moved, SecretDestroyed where its shelf has been purged.
     """
+    return open_with_salt(sealer, shelf, row)[0]
+
+
+def open_with_salt(sealer: Sealer, shelf: str, row: TextRow) -> tuple[Opened, bytes]:
+    """What `open_row` gives, and the salt of its commitment. Raises like it."""
     org, tag, version, row_slice, committed, size, sealed = row
-    text_id = TextId(_date_of(shelf), tag, version)
-    plain = sealer.open("body", shelf, Handle(org), (str(text_id).encode(), committed), sealed)
+    day = _date_of(shelf)
+    bound = _undated(tag, version) if day is None else str(TextId(day, tag, version)).encode()
+    plain = sealer.open("body", shelf, Handle(org), (bound, committed), sealed)
     received, slice_id, length = _ENVELOPE.unpack_from(plain, SALT_BYTES)
     start = SALT_BYTES + _ENVELOPE.size + length
     raw = plain[start:]
@@ -99,7 +128,10 @@ def open_row(sealer: Sealer, shelf: str, row: TextRow) -> Opened:
         raise CannotOpen("a sealed text does not match its row")
     written = plain[start - length : start].decode("ascii")
     flags = tuple(written.split(",")) if written else ()
-    return Opened(text_id, Handle(org), read_event(raw), _EPOCH + received * _TICK, flags, slice_id, raw, committed)
+    event = read_event(raw)
+    text_id = TextId(day or Day.of(event.data.sent_at).date, tag, version)
+    opened = Opened(text_id, Handle(org), event, _EPOCH + received * _TICK, flags, slice_id, raw, committed)
+    return opened, plain[:SALT_BYTES]
 
 
 def with_derived_flags(versions: list[Opened]) -> list[Opened]:
@@ -113,6 +145,12 @@ def with_derived_flags(versions: list[Opened]) -> list[Opened]:
     return derived[::-1]
 
 
+def _undated(tag: bytes, version: int) -> bytes:
+    """A text's id without the day."""
+    return f"{tag.hex()}-{version}".encode()
+
+
 @lru_cache(maxsize=1024)
-def _date_of(shelf: str) -> date:
-    return Day.named(shelf).date
+def _date_of(shelf: str) -> date | None:
+    """The day of all that lies on a shelf; None where it holds texts of many days."""
+    return None if is_kept(shelf) else Day.named(shelf).date

@@ -4,6 +4,7 @@ One shelf for each UTC calendar day on which texts were sent (`2026-11-22`), and
 texts (`kept-HANDLE-3`, with a generation number).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, Literal, NewType, Self
@@ -36,6 +37,8 @@ STATES: Final[tuple[State, ...]] = (
 
 Shelf = NewType("Shelf", str)
 """The name of a shelf."""
+
+_KEPT: Final = re.compile(r"kept-([0-9a-f]{16})-([1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -79,6 +82,39 @@ class Day:
     def plus(self, days: int) -> Self:
         """The day that many days later."""
         return type(self)(self.date + timedelta(days=days))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Generation:
+    """One generation of an organisation's held texts; of the house's own where no organisation is known.
+
+    `org` is a handle (8 bytes), `number` counts from 1: a release moves what is still held on to the next one.
+    """
+
+    org: bytes
+    number: int
+
+    @classmethod
+    def named(cls, shelf: str) -> Self:
+        """The generation of a shelf of held texts. Raises ValueError for any other name."""
+        found = _KEPT.fullmatch(shelf)
+        if found is None:
+            raise ValueError("not the name of a shelf of held texts")
+        return cls(bytes.fromhex(found[1]), int(found[2]))
+
+    @property
+    def shelf(self) -> Shelf:
+        """The name of its shelf."""
+        return Shelf(f"kept-{self.org.hex()}-{self.number}")
+
+    def next(self) -> Self:
+        """The generation after it."""
+        return type(self)(self.org, self.number + 1)
+
+
+def is_kept(shelf: str) -> bool:
+    """Whether a shelf is one of held texts, which no day's end closes."""
+    return _KEPT.fullmatch(shelf) is not None
 
 
 def expired(sent_at: datetime, now: datetime) -> bool:

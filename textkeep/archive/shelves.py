@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from textkeep.archive.keyring import Keyring, shelf_secret
-from textkeep.archive.shelf import STATES, Day, Shelf, State, open_days
+from textkeep.archive.shelf import STATES, Day, Generation, Shelf, State, is_kept, open_days
 from textkeep.errors import Unsound
 from textkeep.store.engine import Store
 from textkeep.store.tables import create_shelf_tables, shelves
@@ -108,6 +108,51 @@ class Shelves:
             for start in range(0, len(days), OPENED_TOGETHER)
         )
 
+    def ensure_kept(self, org: bytes, now: datetime) -> Shelf:
+        """The shelf that takes what is held of an organisation from now on, opened where there is none.
+
+        It is the newest generation that is open. Its secret is on disk before a row or a table speaks of it.
+        """
+        with self._store.reading() as connection:
+            found = self.kept_of(connection, org)
+        return found or self.open_generation(self._first_free(org), now)
+
+    def open_generation(self, wanted: Generation, now: datetime) -> Shelf:
+        """Open one generation of an organisation's held texts; does nothing where it is there.
+
+        Raises SecretDestroyed where its secret was: a generation that was closed is never opened again.
+        """
+        self._keyring.make([shelf_secret(wanted.shelf)])
+        with self._store.transaction() as connection:
+            create_shelf_tables(connection, wanted.shelf)
+            # Looked at under the lock that making tables takes, as with days.
+            if wanted.shelf not in self.states(connection, {wanted.shelf}):
+                self._insert(connection, wanted.shelf, None, now)
+        return wanted.shelf
+
+    def kept_of(self, connection: Connection, org: bytes) -> Shelf | None:
+        """The newest open shelf of an organisation's held texts, or None."""
+        return max(self.generations(connection, org, "open"), default=None, key=Generation.named)
+
+    def generations(self, connection: Connection, org: bytes | None, *states: State) -> list[Shelf]:
+        """The shelves of held texts, of one organisation or of all, in these states or in any; oldest first."""
+        wanted = select(shelves.c.name).where(shelves.c.due_at.is_(None))
+        if states:
+            wanted = wanted.where(shelves.c.state.in_(states))
+        found = [Generation.named(name) for name in connection.scalars(wanted) if is_kept(name)]
+        return [each.shelf for each in sorted(found) if org is None or each.org == org]
+
+    def _first_free(self, org: bytes) -> Generation:
+        """The generation after every one that the database or the keyring has ever heard of."""
+        with self._store.reading() as connection:
+            there = [Generation.named(name) for name in self.generations(connection, org)]
+        prefix = shelf_secret("")
+        for name in self._keyring.tombstones():
+            shelf = name.removeprefix(prefix)
+            if is_kept(shelf) and Generation.named(shelf).org == org:
+                there.append(Generation.named(shelf))
+        return max(there).next() if there else Generation(bytes(org), 1)
+
     def _open_together(self, days: Sequence[Day], now: datetime) -> int:
         with self._store.transaction() as connection:
             for day in days:
@@ -116,22 +161,22 @@ class Shelves:
             there = self.states(connection, {day.shelf for day in days})
             new = [day for day in days if day.shelf not in there]
             for day in new:
-                self._insert(connection, day, now)
+                self._insert(connection, day.shelf, day.due(), now)
         return len(new)
 
-    def _insert(self, connection: Connection, day: Day, now: datetime) -> None:
+    def _insert(self, connection: Connection, shelf: Shelf, due_at: datetime | None, now: datetime) -> None:
         connection.execute(
             insert(shelves).values(
-                name=day.shelf,
+                name=shelf,
                 state="open",
-                commitment=self._keyring.commitment(shelf_secret(day.shelf)),
+                commitment=self._keyring.commitment(shelf_secret(shelf)),
                 opened_at=now,
-                due_at=day.due(),
+                due_at=due_at,
             )
         )
 
     def list(self, connection: Connection) -> list[ShelfRow]:
-        """Every shelf, oldest first."""
+        """Every shelf: days, oldest first, then those of held texts."""
         found = connection.execute(select(shelves).order_by(shelves.c.name))
         return [_row(row) for row in found]
 

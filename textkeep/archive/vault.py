@@ -12,7 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from textkeep.archive.accepting import Accepting, Overtaken, insert_batches
+from textkeep.archive.accepting import Accepting, Holds, Overtaken, insert_batches, no_holds
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.papers import Papers
@@ -23,7 +23,7 @@ from textkeep.archive.shelves import UNSHREDDED, Shelves
 from textkeep.archive.tags import TaggedBatch, Tags
 from textkeep.archive.text import Handle, TextId
 from textkeep.clock import Clock
-from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags
+from textkeep.store.bulk import TextRow, texts_of_slices, texts_with_tags, texts_with_tags_of
 from textkeep.store.engine import Store, Vanished
 from textkeep.store.tables import batches, shelves, slices
 
@@ -37,6 +37,7 @@ _OLDEST_UNINDEXED: Final = (
     .join(shelves, shelves.c.name == slices.c.shelf)
     .where(slices.c.indexed.is_(False), shelves.c.state == "open")
     .order_by(slices.c.received_at)
+    .limit(bindparam("count"))
 )
 
 
@@ -70,7 +71,14 @@ class Vault:
     """Accepts, reads and hands over sealed texts."""
 
     def __init__(
-        self, store: Store, shelves: Shelves, sealer: Sealer, tags: Tags, papers: Papers, clock: Clock
+        self,
+        store: Store,
+        shelves: Shelves,
+        sealer: Sealer,
+        tags: Tags,
+        papers: Papers,
+        clock: Clock,
+        holds: Holds = no_holds,
     ) -> None:
         self._store = store
         self._shelves = shelves
@@ -78,13 +86,15 @@ class Vault:
         self._tags = tags
         self._papers = papers
         self._clock = clock
+        self._holds = holds
 
     def accept(self, wanted: Sequence[Batch], beside: Beside | None = None) -> list[Receipt]:
         """Take batches, in ONE transaction: when it returns, all that the receipts call accepted is on disk.
 
         Whether a text is expired and whether its shelf still takes texts is decided here again, under the shelf's
-        lock. `beside` writes first, in the same transaction (where the next batches begin, say); it may be called
-        again. Raises Outage where the database does not take it; then nothing of any batch is stored.
+        lock; what comes too late and a hold covers is set aside. `beside` writes first, in the same transaction (where
+        the next batches begin, say); it may be called again. Raises Outage where the database does not take it;
+        then nothing of any batch is stored.
         """
         tagged = [self._tags.of_batch(batch) for batch in wanted]
         names = {name for batch in tagged for name in batch.shelves}
@@ -99,7 +109,18 @@ class Vault:
                 beside(connection)
             now = self._clock()
             states = self._shelves.lock(connection, names | {Day.of(now).shelf})
-            return insert_batches(Accepting(connection, states, self._sealer, self._papers, now), tagged)
+            return insert_batches(Accepting(connection, states, self._sealer, self._papers, now, self._holds), tagged)
+
+    def accept_within(self, connection: Connection, batch: Batch, *, beside: Shelf | str) -> Receipt:
+        """Take one batch in the caller's transaction, `beside` locked with its shelves, in date order.
+
+        Raises Overtaken where another process stores one of its records at this moment; then the caller undoes all.
+        """
+        tagged = self._tags.of_batch(batch)
+        now = self._clock()
+        states = self._shelves.lock(connection, {*tagged.shelves, Day.of(now).shelf, Shelf(beside)})
+        accepting = Accepting(connection, states, self._sealer, self._papers, now, self._holds)
+        return insert_batches(accepting, [tagged])[0]
 
     def batch(self, batch_id: str) -> StoredBatch | None:
         """Counts and root of a batch, or None where there is none (any more)."""
@@ -110,36 +131,52 @@ class Vault:
         counts = (row.read, row.accepted, row.versions, row.duplicates, row.quarantined, row.refused)
         return StoredBatch(row.id, row.received_at, *counts, None if row.root is None else row.root.hex(), row.producer)
 
-    def read(self, wanted: Iterable[tuple[Handle, TextId]]) -> dict[TextId, Opened]:
+    def read(self, wanted: Iterable[tuple[Handle, TextId]], *, held: bool = False) -> dict[TextId, Opened]:
         """Open texts; what is absent, purged or past its 400 days is simply not in the answer.
 
-        Raises CannotOpen at a damaged one.
+        With `held` also what is past its 400 days, on its day's shelf or on one of held texts: whoever asks so lets
+        nothing out that no hold in force covers. Raises CannotOpen at a damaged one.
         """
         asked: dict[tuple[str, Handle], set[TextId]] = defaultdict(set)
         for org, text_id in wanted:
             asked[Day(text_id.day).shelf, org].add(text_id)
         try:
-            return self._read(asked)
+            return self._read(asked, held)
         except Vanished:  # a snapshot still holds the rows of a shelf whose table has been dropped since
-            return self._read(asked)
+            return self._read(asked, held)
 
-    def _read(self, asked: Mapping[tuple[str, Handle], set[TextId]]) -> dict[TextId, Opened]:
+    def _read(self, asked: Mapping[tuple[str, Handle], set[TextId]], held: bool) -> dict[TextId, Opened]:
         found: dict[TextId, Opened] = {}
         now = self._clock()
         with self._store.reading() as connection:
+            if held:
+                asked = self._with_kept(connection, asked)
             there = self._shelves.states(connection, {shelf for shelf, _ in asked})
-            for (shelf, org), ids in asked.items():
-                if there.get(shelf) not in UNSHREDDED:
-                    continue
-                tags = sorted({text_id.tag for text_id in ids})
-                for opened in self._of_tags(connection, shelf, org, tags):
-                    if opened.id in ids and not expired(opened.event.data.sent_at, now):
-                        found[opened.id] = opened
+            tags: dict[str, set[bytes]] = defaultdict(set)
+            for (shelf, _), ids in asked.items():
+                if there.get(shelf) in UNSHREDDED:
+                    tags[shelf].update(text_id.tag for text_id in ids)
+            rows = texts_with_tags_of(connection, {shelf: sorted(each) for shelf, each in tags.items()})
+        for (shelf, org), ids in asked.items():
+            for opened in self._opened(shelf, org, rows.get(shelf, ())):
+                if opened.id in ids and (held or not expired(opened.event.data.sent_at, now)):
+                    found[opened.id] = opened
         return found
+
+    def _with_kept(
+        self, connection: Connection, asked: Mapping[tuple[str, Handle], set[TextId]]
+    ) -> dict[tuple[str, Handle], set[TextId]]:
+        """The same ids, looked for on the shelves of held texts as well."""
+        wanted = {place: set(ids) for place, ids in asked.items()}
+        for org in {org for _, org in asked}:
+            ids = {text_id for (_, other), some in asked.items() if other == org for text_id in some}
+            for shelf in self._shelves.generations(connection, org):
+                wanted[shelf, org] = ids
+        return wanted
 
     def versions(self, connection: Connection, shelf: str, org: Handle, tag: bytes) -> list[Opened]:
         """Every version of one text, first to last, with the flags that follow from one another."""
-        return list(self._of_tags(connection, shelf, org, [tag]))
+        return list(self._opened(shelf, org, texts_with_tags(connection, shelf, [tag])))
 
     def indexed(self, connection: Connection) -> dict[str, list[SliceRow]]:
         """By open shelf, the slices that an index should hold."""
@@ -182,15 +219,20 @@ class Vault:
         `apart_from` are slices that do not count.
         """
         with self._store.reading() as connection:
-            rows = connection.execute(_OLDEST_UNINDEXED.limit(1 + len(apart_from)))
-            return next((row.received_at for row in rows if row.id not in apart_from), None)
+            return oldest_unindexed(connection, apart_from)
 
-    def _of_tags(self, connection: Connection, shelf: str, org: Handle, tags: Sequence[bytes]) -> Iterator[Opened]:
-        rows = [row for row in texts_with_tags(connection, shelf, tags) if row.org == org]
+    def _opened(self, shelf: str, org: Handle, rows: Iterable[TextRow]) -> Iterator[Opened]:
+        """Those of the rows that are an organisation's, opened; none where the shelf's secret is destroyed."""
         try:
-            yield from _families(self._sealer, shelf, rows)
+            yield from _families(self._sealer, shelf, [row for row in rows if row.org == org])
         except SecretDestroyed:
             return
+
+
+def oldest_unindexed(connection: Connection, apart_from: Collection[int] = ()) -> datetime | None:
+    """What `Vault.oldest_unindexed` gives, for the caller's snapshot."""
+    rows = connection.execute(_OLDEST_UNINDEXED, {"count": 1 + len(apart_from)})
+    return next((row.received_at for row in rows if row.id not in apart_from), None)
 
 
 def _families(sealer: Sealer, shelf: str, rows: Iterable[TextRow]) -> Iterator[Opened]:

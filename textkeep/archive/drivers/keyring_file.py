@@ -1,10 +1,15 @@
 """The keyring's documents as files of one folder, for one machine."""
 
+import threading
 from pathlib import Path
+from typing import Final
 
 from textkeep.archive.confirmed import Changed
 from textkeep.archive.drivers.files import make_folder, remove_durably, sync_folder, write_durably
 from textkeep.errors import Outage
+
+HALF: Final = ".new"
+"""How the name of a document ends that is being written."""
 
 
 class FolderStore:
@@ -18,6 +23,7 @@ class FolderStore:
     def __init__(self, folder: Path, *, leased: bool = False) -> None:
         self.shared = leased
         self._folder = folder
+        self._using = threading.RLock()  # of this process's threads: reading takes away what is half written
         try:
             make_folder(folder)
         except OSError as exc:
@@ -26,11 +32,12 @@ class FolderStore:
     def read(self, name: str) -> bytes | None:
         """A document, or None; what a crash left half written is not one, and goes."""
         path = self._folder / name
-        try:
-            remove_durably(self._half(name))
-            return path.read_bytes() if path.exists() else None
-        except OSError as exc:
-            raise Outage("the keyring cannot be read", retry_after=30) from exc
+        with self._using:
+            try:
+                remove_durably(self._half(name))
+                return path.read_bytes() if path.exists() else None
+            except OSError as exc:
+                raise Outage("the keyring cannot be read", retry_after=30) from exc
 
     def holds(self, name: str, body: bytes | None) -> bool:
         """Whether a document is exactly this, or is not there for None."""
@@ -38,12 +45,16 @@ class FolderStore:
 
     def swap(self, name: str, was: bytes | None, now: bytes) -> None:
         """Put `now` in the place of `was`. Raises Changed where it is not `was` any more, Outage on a full disk."""
+        with self._using:
+            if self.read(name) != was:
+                raise Changed(
+                    "the keyring was changed by somebody else",
+                    remedy="Stop every other process that uses this keyring, then start again.",
+                )
+            self._write(name, now)
+
+    def _write(self, name: str, now: bytes) -> None:
         half = self._half(name)
-        if self.read(name) != was:
-            raise Changed(
-                "the keyring was changed by somebody else",
-                remedy="Stop every other process that uses this keyring, then start again.",
-            )
         try:
             write_durably(half, now)
             if half.read_bytes() != now:
@@ -53,5 +64,13 @@ class FolderStore:
         except OSError as exc:
             raise Outage("the keyring cannot be written", retry_after=30) from exc
 
+    def names(self, prefix: str) -> list[str]:
+        """The documents that begin so; what a crash left half written is none."""
+        try:
+            found = [path.name for path in self._folder.iterdir() if path.is_file()]
+        except OSError as exc:
+            raise Outage("the keyring cannot be read", retry_after=30) from exc
+        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(HALF))
+
     def _half(self, name: str) -> Path:
-        return self._folder / f"{name}.new"
+        return self._folder / f"{name}{HALF}"

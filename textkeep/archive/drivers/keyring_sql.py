@@ -38,6 +38,7 @@ _OPTIONS: Final = (
 )
 _READ: Final = "SELECT body FROM keyring_documents WHERE name = %s"
 _DIGEST: Final = "SELECT sha256(body) FROM keyring_documents WHERE name = %s"
+_NAMES: Final = "SELECT name FROM keyring_documents WHERE starts_with(name, %s)"
 _INSERT: Final = "INSERT INTO keyring_documents (name, body) VALUES (%s, %b) ON CONFLICT DO NOTHING"
 _UPDATE: Final = "UPDATE keyring_documents SET body = %b WHERE name = %s AND sha256(body) = %b"
 
@@ -112,6 +113,12 @@ class SqlStore:
                 written = connection.execute(_UPDATE, (now, name, sha256(was).digest())).rowcount
         if written != 1:
             raise Changed("the keyring was changed by somebody else")
+
+    def names(self, prefix: str) -> list[str]:
+        """The documents that begin so."""
+        with self._connected() as connection:
+            found = connection.cursor().execute(_NAMES, (prefix,)).fetchall()
+        return sorted(str(row[0]) for row in found)
 
     def place(self) -> "Place":
         """Where the documents lie, as the server tells."""

@@ -3,6 +3,7 @@
 import os
 import re
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from textkeep.archive.drivers.files import blank_durably, make_folder, sync_folder, write_durably
+from textkeep.archive.ring import Fate
 from textkeep.errors import Outage, Unsound
 
 KEY_BYTES: Final = 32
@@ -31,6 +33,7 @@ class LocalRoot:
     """
 
     kind = "local"
+    waiting: timedelta | None = None
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -58,7 +61,7 @@ class LocalRoot:
         """The key that `wrap` sealed. Raises Unsound where the root is gone or the bytes are not its own."""
         try:
             return AESGCM(self._key(root)).decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], root.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # or too short to be anything
             raise Unsound("the keyring was not sealed under this root") from None
 
     def forget(self, root: str) -> None:
@@ -80,6 +83,10 @@ class LocalRoot:
             return {path.name for path in self._folder.iterdir() if _ID.fullmatch(path.name)}
         except OSError as exc:
             raise Outage("the root keys cannot be read", retry_after=30) from exc
+
+    def fate(self, root: str) -> Fate:
+        """Gone from this folder, or there; of copies of the file nothing is known."""
+        return Fate(gone=root not in self.known())
 
     def _key(self, root: str) -> bytes:
         if not _ID.fullmatch(root):
