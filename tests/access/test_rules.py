@@ -12,13 +12,18 @@ ORG, OTHER = b"\x01" * 8, b"\x02" * 8
 
 POWERS = {
     "producer": "texts.write receipts.read capabilities.read",
-    "officer": "texts.search texts.read quarantine.read days.read capabilities.read ediscovery.use events.use",
-    "counsel": "days.read capabilities.read ediscovery.use",
-    "approver": "capabilities.read",
-    "auditor": "reports.read days.read activity.read receipts.read capabilities.read",
+    "officer": "texts.search texts.read quarantine.read quarantine.return holds.read holds.place approvals.read"
+    " days.read capabilities.read ediscovery.use events.use",
+    "counsel": "holds.read holds.place holds.release approvals.read days.read capabilities.read ediscovery.use",
+    "approver": "approvals.read approvals.decide holds.read capabilities.read",
+    "auditor": "reports.read ledger.read days.read activity.read receipts.read capabilities.read",
     "registrar": "directory.read directory.write capabilities.read",
-    "operator": "health.read days.read capabilities.read",
+    "operator": "health.read ledger.change restore.resume approvals.read days.read capabilities.read",
 }
+"""By role, in the words of docs/roles.md."""
+
+ASKED_FOR: tuple[Action, ...] = ("holds.release", "quarantine.return", "restore.resume", "ledger.change")
+"""What two persons do."""
 
 
 def someone(*roles: Role, orgs: frozenset[bytes] | None = None, local: bool = False) -> Principal:
@@ -44,6 +49,23 @@ def test_an_auditor_reads_no_texts_and_an_operator_no_data() -> None:
     for role in ("auditor", "operator"):
         for action in ("texts.read", "texts.search", "quarantine.read"):
             assert isinstance(decide(someone(role), action, ORG), Denied)
+
+
+def test_nobody_who_may_ask_for_what_two_persons_do_may_decide_it_and_the_other_way_round() -> None:
+    for role in ROLES:
+        asks = [action for action in ASKED_FOR if isinstance(decide(someone(role), action, None), Allowed)]
+        decides = isinstance(decide(someone(role), "approvals.decide", None), Allowed)
+        assert not (asks and decides)
+        assert not asks or clash({role, "approver"})
+
+
+def test_who_decides_reads_no_text_and_places_no_hold() -> None:
+    for action in ("texts.read", "texts.search", "quarantine.read", "holds.place"):
+        assert isinstance(decide(someone("approver"), action, ORG), Denied)
+
+
+def test_file_access_decides_nothing() -> None:
+    assert isinstance(decide(someone(*FILE_ACCESS_ROLES, local=True), "approvals.decide", None), Denied)
 
 
 def test_no_token_runs_a_purge_or_manages_tokens_but_file_access_does() -> None:

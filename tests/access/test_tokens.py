@@ -2,20 +2,23 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, select
 
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.tokens import MOST_ORGS, Tokens
 from textkeep.errors import Conflict, Malformed, NotFound, Unauthenticated
 from textkeep.store.engine import Store
+from textkeep.store.evidence import DEMO, sides
 from textkeep.store.schema import migrate
+from textkeep.store.tables import notes
 from textkeep.store.tables import tokens as table
 
 BY = Principal(b"\x07" * 8, LOCAL, frozenset(), None)
@@ -162,20 +165,61 @@ def test_a_role_held_by_an_ended_token_no_longer_counts(bench: Bench) -> None:
     assert bench.make("approver")
 
 
+def test_the_last_token_of_a_side_that_is_revoked_frees_its_person(bench: Bench) -> None:
+    first, second = bench.make("officer"), bench.make("counsel", "auditor")
+    for secret, left in ((first, ["asks"]), (second, [])):
+        bench.tokens.revoke(bench.tokens.authenticate(secret).token, by=BY)
+        with bench.store.reading() as connection:
+            assert list(connection.scalars(select(sides.c.side))) == left
+
+
+def test_who_changes_sides_has_their_expired_tokens_written_down_as_ended(bench: Bench) -> None:
+    bench.make("officer", days=1)
+    bench.make("auditor", days=1)
+    bench.now += timedelta(days=1)
+    bench.make("approver")
+    ended = [token.revoked_at for token, _ in bench.tokens.list()]
+    assert ended == [bench.now, bench.now, None]
+    with pytest.raises(Conflict):
+        bench.make("counsel")
+
+
+def test_two_who_make_a_token_for_one_person_at_once_never_put_them_on_both_sides(bench: Bench) -> None:
+    def make(role: str) -> str:
+        try:
+            return bench.make(role)
+        except Conflict:
+            return ""
+
+    for person in range(10):
+        bench.now += timedelta(days=100)
+        with ThreadPoolExecutor(2) as both:
+            made = list(both.map(make, ("approver", "officer")))
+        assert [bool(secret) for secret in made].count(True) == 1, person
+
+
 def test_in_a_demo_one_person_may_hold_every_role(store: Store) -> None:
+    with store.transaction() as connection:
+        connection.execute(insert(notes).values(name=DEMO, value="{}"))
     bench = Bench(store, demo=True)
     assert bench.tokens.authenticate(bench.make("approver", "officer")).roles == {"approver", "officer"}
 
 
-@given(presented=st.text())
-def test_nothing_made_up_is_ever_a_token(presented: str) -> None:
+@pytest.fixture(scope="module")
+def one_token() -> Iterator[Bench]:
+    """A bench that holds one live token."""
     store = Store.open("sqlite://")
     migrate(store)
     bench = Bench(store)
     bench.make("officer")
-    with pytest.raises(Unauthenticated):
-        bench.tokens.authenticate(presented)
+    yield bench
     store.close()
+
+
+@given(presented=st.text())
+def test_nothing_made_up_is_ever_a_token(one_token: Bench, presented: str) -> None:
+    with pytest.raises(Unauthenticated):
+        one_token.tokens.authenticate(presented)
 
 
 def test_the_largest_token_still_fits_a_ledger_entry(bench: Bench) -> None:

@@ -76,12 +76,6 @@ def test_row_4_a_text_of_400_days_is_refused_and_a_millisecond_less_is_not() -> 
     assert decide(record(sent_at=sent(days=400, milliseconds=-1)), KNOWN, NOW).kind == "accept"
 
 
-def test_row_4_an_expired_text_that_a_hold_covers_is_quarantined() -> None:
-    verdict = decide(record(sent_at=sent(days=400)), KNOWN, NOW, held=True)
-    assert (verdict.kind, verdict.reason) == ("quarantine", "expired-under-hold")
-    assert decide(record(), KNOWN, NOW, held=True).kind == "accept"
-
-
 def test_row_5_a_text_more_than_ten_minutes_ahead_is_quarantined() -> None:
     verdict = decide(record(sent_at=sent(minutes=-10, milliseconds=-1)), KNOWN, NOW)
     assert (verdict.kind, verdict.reason) == ("quarantine", "future")

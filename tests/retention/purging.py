@@ -4,26 +4,30 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.housing import House, event
+from tests.ledger.signing import Secret
 from textkeep.archive.batch import Batch, Incoming, Receipt
 from textkeep.archive.shelf import Day
 from textkeep.archive.text import read_event
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry
+from textkeep.retention.approvals import Approvals
 from textkeep.retention.chain import Chain
 from textkeep.retention.clockmark import ClockMark
 from textkeep.retention.evicting import PATIENCE_SECONDS, Nodes
 from textkeep.retention.folder import ReportFolder
 from textkeep.retention.holds import HoldsInForce, NoHolds
 from textkeep.retention.purge import Purge, RunResult, Told
+from textkeep.retention.signing import SIGNING_PATIENCE, WITNESS_PATIENCE, Signed
 from textkeep.retention.survey import Survey
 from textkeep.retention.turn import LEASE_SECONDS, Turn
 from textkeep.search.drivers.embedded import EmbeddedIndex
+from textkeep.service.evidence import Evidence
 from textkeep.store.leases import Leases
 
 PRODUCER = bytes(range(8))
@@ -39,14 +43,27 @@ class Purging:
     folder: Path
     index: EmbeddedIndex
     batches: int = 0
+    evidence: Evidence | None = field(default=None, init=False)
 
     @classmethod
     @contextmanager
     def over(cls, house: House, folder: Path) -> Iterator["Purging"]:
         """A purge over a house, with its index and its reports in `folder`."""
         index = EmbeddedIndex.open(folder / "index")
-        yield cls(house, folder, index)
+        made = cls(house, folder, index)
+        yield made
+        if made.evidence is not None:
+            made.evidence.signer.close()
         index.close()
+
+    @property
+    def ledger(self) -> Evidence:
+        """A ledger that is signed, for whoever asks for one; a purge has none unless it is given it."""
+        if self.evidence is None:
+            house = self.house
+            approvals = Approvals(house.store, house.sealer, house.clock)
+            self.evidence = Evidence(house.store, house.keyring, Secret(), approvals, house.clock)
+        return self.evidence
 
     @property
     def reports(self) -> ReportFolder:
@@ -54,7 +71,7 @@ class Purging:
 
     @property
     def chain(self) -> Chain:
-        return Chain(self.house.store, self.reports)
+        return Chain(self.house.store, self.reports, self.evidence)
 
     def mark(self, **others: Any) -> ClockMark:
         return ClockMark(self.house.store, self.house.clock, others)
@@ -67,6 +84,9 @@ class Purging:
         nodes: Nodes | None = None,
         lease_seconds: float = LEASE_SECONDS,
         patience: float = PATIENCE_SECONDS,
+        signed: Signed | None = None,
+        signing_patience: float = SIGNING_PATIENCE,
+        witness_patience: float = WITNESS_PATIENCE,
         **others: Any,
     ) -> Purge:
         """A new Purge over the same store, keyring, index and folder; `others` are further clocks by name."""
@@ -83,6 +103,9 @@ class Purging:
             told=told,
             lease_seconds=lease_seconds,
             patience=patience,
+            signed=signed,
+            signing_patience=signing_patience,
+            witness_patience=witness_patience,
         )
 
     def run(self, confirm_days: int | None = None, dry_run: bool = False, **how: Any) -> RunResult:

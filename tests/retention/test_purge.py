@@ -15,7 +15,7 @@ from textkeep.archive.text import HOUSE, TextId
 from textkeep.errors import NotFound
 from textkeep.ledger import tree
 from textkeep.retention.absence import LookedAgain
-from textkeep.retention.holds import Kept, NoHolds
+from textkeep.retention.holds import Kept, NoHolds, Transaction
 from textkeep.retention.moving import Order
 from textkeep.retention.report import STEPS, digest
 from textkeep.search.drivers.embedded import EmbeddedIndex
@@ -125,7 +125,8 @@ def test_a_report_adds_up_and_names_every_step(purging: Purging) -> None:
         "earlier shelves",
         "processes",
     }
-    assert (report["signed"], report["witness"], report["erased_at"]) == ("not signed yet", "none", "unknown")
+    assert (report["witnesses"], report["erased_at"], report["time"]) == ("unknown", "unknown", "host clock only")
+    assert report["signed"]["says"].startswith("nothing is signed in this archive")
     assert report["roots"]["taken"] == report["roots"]["found"]
     assert report["rows_dropped"]["texts"] == 5
 
@@ -149,11 +150,11 @@ def test_a_report_names_the_ledger_entry_of_every_slice_counted(purging: Purging
     purging.take(OLDEST.plus(1), 2, start=20)
     purging.take(OLDEST, 2, start=10)
     purging.until(OLDEST.due())
-    purging.run()
+    purging.run(signed=purging.ledger)
     spans = purging.report(OLDEST.shelf)["slices"]["entries"]
-    named = [seq for first, last in spans for seq in range(first, last + 1)]
+    named = [index for first, last in spans for index in range(first, last + 1)]
     entries = purging.entries("slice", shelf=OLDEST.shelf)
-    assert named == [entry.seq for entry in entries]
+    assert named == [entry.index for entry in entries]
     leaves = [tree.leaf_hash(bytes.fromhex(entry.body["root"])) for entry in entries]
     assert purging.report(OLDEST.shelf)["roots"]["taken"] == tree.root(leaves).hex()
 
@@ -174,9 +175,9 @@ def test_quarantine_and_activity_of_a_day_go_with_it_and_are_counted(purging: Pu
 def test_refusals_that_came_before_the_end_are_counted_by_reason_and_producer(purging: Purging) -> None:
     purging.take_records([event(1, sent_at=OLDEST.start().isoformat())])
     purging.until(OLDEST.due())
-    purging.run()
+    purging.run(signed=purging.ledger)
     refusals = purging.report(OLDEST.shelf)["refusals"]
-    entry = purging.entries("refusals", shelf=OLDEST.shelf)[0].seq
+    entry = purging.entries("refusals", shelf=OLDEST.shelf)[0].index
     assert refusals == {
         "count": 1,
         "reasons": {"expired": 1},
@@ -205,15 +206,15 @@ def test_no_report_quotes_a_text_a_number_a_name_or_a_user(purging: Purging) -> 
 def test_each_step_leaves_its_ledger_entry_in_order(purging: Purging) -> None:
     purging.take(OLDEST)
     purging.until(OLDEST.due())
-    purging.run()
+    purging.run(signed=purging.ledger)
     entries = purging.entries("intent", "committed", "key-destroyed", "purge", shelf=OLDEST.shelf)
     assert [entry.kind for entry in entries] == ["intent", "committed", "key-destroyed", "purge"]
     report = purging.report(OLDEST.shelf)
     named = {step["step"]: step["entry"] for step in report["steps"]}
-    assert (named["intent"], named["committed"], named["shredded"]) == tuple(entry.seq for entry in entries[:3])
+    assert (named["intent"], named["committed"], named["shredded"]) == tuple(entry.index for entry in entries[:3])
     stone = purging.house.keyring.tombstone(shelf_secret(OLDEST.shelf))
     assert stone is not None
-    assert stone.entry == str(named["committed"])
+    assert stone.entry == str(entries[1].seq)
     assert report["keys"]["commitment"] == stone.commitment.hex()
     assert report["keys"]["ring_before"]["root"] != report["keys"]["ring_after"]["root"]
 
@@ -310,9 +311,10 @@ class ChangingHolds(NoHolds):
     def digest(self, connection: Connection) -> bytes:
         return bytes([self.left]) * 32
 
-    def keep(self, connection: Connection, shelf: str) -> Kept:
+    def keep(self, transaction: Transaction, shelf: str) -> Kept:
         self.kept += 1
-        return Kept(self.digest(connection), (), 0, 0, 0)
+        with transaction() as connection:
+            return Kept(self.digest(connection), (), 0, 0, 0)
 
 
 def test_a_set_of_holds_that_changed_sends_the_purge_back_to_step_two(purging: Purging) -> None:
@@ -340,8 +342,8 @@ def test_two_purges_of_one_day_leave_one_number_and_one_report(purging: Purging)
     assert turn.take()
     order = Order(turn, tuple(purging.mark().readings()), None, "schedule", None, LookedAgain(0, ()))
     for _ in STEPS:
-        one._steps.advance(OLDEST, order)
-        two._steps.advance(OLDEST, order)
+        one._steps.advance(OLDEST.shelf, order)
+        two._steps.advance(OLDEST.shelf, order)
     assert purging.state(OLDEST) == "reported"
     assert [entry.kind for entry in purging.entries("intent", "committed", "key-destroyed", "purge")] == [
         "intent",

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging, lines_of
 from textkeep.archive.shelf import Day
+from textkeep.retention import destroying
 from textkeep.retention.folder import ReportFolder
 from textkeep.retention.report import STEPS, digest
 
@@ -64,6 +65,7 @@ def fate(house: House, monkeypatch: pytest.MonkeyPatch) -> Fate:
 
     monkeypatch.setattr(house.store, "transaction", mortal)
     monkeypatch.setattr(house.store, "settle", fate.around(house.store.settle))
+    monkeypatch.setattr(destroying, "LOOK_SECONDS", 600)  # a process does not outlive one of its threads
     monkeypatch.setattr(ReportFolder, "write", fate.around(ReportFolder.write))
     return fate
 

@@ -18,7 +18,7 @@ from textkeep.retention import facts
 from textkeep.retention.census import take_census
 from textkeep.retention.facts import Facts
 from textkeep.store.tables import (
-    ledger_pending,
+    ledger_entries,
     papers_of,
     purges,
     shelves,
@@ -115,7 +115,7 @@ def test_a_row_that_nobody_took_is_named_and_not_counted_as_destroyed(purging: P
 
 
 def test_a_slice_whose_ledger_entry_is_gone_is_named(purging: Purging) -> None:
-    change(purging, delete(ledger_pending).where(ledger_pending.c.seq == purging.entries("slice")[0].seq))
+    change(purging, delete(ledger_entries).where(ledger_entries.c.seq == purging.entries("slice")[0].seq))
     report = report_of(purging)
     assert report["verdict"] == "fail"
     assert (report["totals"]["taken"], report["totals"]["strays"]) == (4, 3)
@@ -125,9 +125,9 @@ def test_an_entry_whose_count_was_changed_breaks_the_sums(purging: Purging) -> N
     entry = purging.entries("slice")[0]
     change(
         purging,
-        update(ledger_pending)
-        .where(ledger_pending.c.seq == entry.seq)
-        .values(entry=func.replace(ledger_pending.c.entry, '"accepted":3', '"accepted":2')),
+        update(ledger_entries)
+        .where(ledger_entries.c.seq == entry.seq)
+        .values(entry=func.replace(ledger_entries.c.entry, '"accepted":3', '"accepted":2')),
     )
     report = report_of(purging)
     assert lines_of(report, "readback")["sums"] == "fail"
@@ -136,7 +136,7 @@ def test_an_entry_whose_count_was_changed_breaks_the_sums(purging: Purging) -> N
 
 def test_an_entry_that_cannot_be_read_stops_the_day_before_anything_is_destroyed(purging: Purging) -> None:
     entry = purging.entries("slice")[0]
-    change(purging, update(ledger_pending).where(ledger_pending.c.seq == entry.seq).values(entry='{"v":1'))
+    change(purging, update(ledger_entries).where(ledger_entries.c.seq == entry.seq).values(entry='{"v":1'))
     purging.until(OLDEST.due())
     result = purging.run().document()
     assert result["stopped"] == "unsound"
@@ -230,9 +230,9 @@ def test_an_entry_made_to_match_a_slice_that_was_emptied_breaks_the_sums(purging
     change(purging, delete(TEXTS).where(TEXTS.c.slice == slice_of(purging, 1)))
     change(
         purging,
-        update(ledger_pending)
-        .where(ledger_pending.c.seq == entry.seq)
-        .values(entry=func.replace(ledger_pending.c.entry, entry.body["root"], empty)),
+        update(ledger_entries)
+        .where(ledger_entries.c.seq == entry.seq)
+        .values(entry=func.replace(ledger_entries.c.entry, entry.body["root"], empty)),
     )
     report = report_of(purging)
     assert lines_of(report, "readback")["sums"] == "fail"

@@ -16,7 +16,9 @@ from textkeep.access.principal import LOCAL, Principal, Role
 from textkeep.access.tokens import Tokens
 from textkeep.errors import TextkeepError
 from textkeep.ledger import log
+from textkeep.retention import reports_http
 from textkeep.retention.http import router
+from textkeep.retention.report import digest
 from textkeep.service.listening import Listening
 
 SECRET = "the secret of this run"
@@ -43,6 +45,7 @@ def app(purging: Purging) -> FastAPI:
     app.state.tokens = Tokens(house.store, house.persons, house.clock, evidence)
     app.state.file_access = FileAccess(SECRET, local())
     app.include_router(router(house.store, purging.purge(), purging.chain, house.clock))
+    app.include_router(reports_http.router(purging.chain))
     return app
 
 
@@ -116,7 +119,11 @@ def test_days_are_confirmed_over_http_and_the_report_says_by_whom(client: httpx.
     purging.until(OLDEST.plus(3).due())
     assert client.post("/v1/purges", json={}).json()["stopped"] == "too-many-days"
     assert client.post("/v1/purges", json={"confirm_days": 4}).json()["stopped"] is None
-    assert purging.report(OLDEST.shelf)["responsible"] == {"asked_by": bytes(8).hex(), "confirmed_days": 4}
+    assert purging.report(OLDEST.shelf)["responsible"] == {
+        "asked_by": bytes(8).hex(),
+        "confirmed_days": 4,
+        "releases": [],
+    }
 
 
 @pytest.mark.parametrize("body", [{"confirm_days": -1}, {"confirm_days": "4"}, {"retention_days": 1}, []])
@@ -150,3 +157,45 @@ def test_auditors_read_reports_and_officers_do_not(app: FastAPI, client: httpx.C
     assert client.get("/v1/purges", headers=headers(app, "auditor")).status_code == 200
     assert problem(client.get("/v1/purges", headers=headers(app, "officer"))) == (403, "forbidden")
     assert client.get("/v1/days", headers=headers(app, "officer")).status_code == 200
+
+
+def test_a_report_comes_in_the_form_that_is_asked_for(app: FastAPI, client: httpx.Client, purging: Purging) -> None:
+    purging.until(OLDEST.due())
+    assert client.post("/v1/purges", json={}).json()["stopped"] is None
+    auditor = headers(app, "auditor")
+    path, written = f"/v1/reports/{OLDEST.shelf}", purging.chain.read(OLDEST.shelf)
+    page = client.get(f"{path}/html", headers=auditor)
+    assert (page.headers["content-type"], digest(written) in page.text) == ("text/html; charset=utf-8", True)
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert client.get(path, headers=auditor).content == written
+    assert client.get(path, headers={**auditor, "Accept": "text/html,*/*;q=0.8"}).text == page.text
+    pytest.importorskip("reportlab")
+    made = client.get(path, headers={**auditor, "Accept": "application/pdf"})
+    assert (made.headers["content-type"], made.content[:5]) == ("application/pdf", b"%PDF-")
+    assert client.get(f"{path}/pdf", headers=auditor).content == made.content
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("text/html", "html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "html"),
+        ("application/json, text/html", "json"),
+        ("text/html, application/json", "json"),
+        ("application/pdf;q=0.9, text/html;q=0.8", "pdf"),
+        ("text/html;q=0, application/pdf;q=x", "json"),
+        ("image/png", "json"),
+        (";;q=,,", "json"),
+    ],
+)
+def test_accept_chooses_what_is_liked_best_and_json_where_that_is_liked_as_well(accept: str, form: str) -> None:
+    assert reports_http.chosen(accept) == form
+
+
+@pytest.mark.parametrize("form", ["", "/html", "/pdf", "/proof"])
+def test_who_may_not_read_reports_gets_none_in_any_form(app: FastAPI, client: httpx.Client, form: str) -> None:
+    path = f"/v1/reports/{OLDEST.shelf}{form}"
+    assert problem(client.get(path, headers=headers(app, "officer"))) == (403, "forbidden")
+    assert problem(client.get(path, headers=headers(app, "auditor"))) == (404, "not-found")

@@ -12,7 +12,7 @@ from tests.retention.purging import OLDEST, Purging, lines_of
 from textkeep.retention import leaves, survey
 from textkeep.retention.census import SAMPLE, Census, take_census
 from textkeep.retention.survey import AHEAD, SURVEY
-from textkeep.store.tables import ledger_pending, slices, surveys, texts_of
+from textkeep.store.tables import ledger_entries, slices, surveys, texts_of
 
 TEXTS = texts_of(OLDEST.shelf)
 
@@ -82,7 +82,7 @@ def test_only_days_due_within_two_days_are_surveyed_and_each_slice_once(purging:
 
 def test_a_survey_comes_from_the_rows_and_not_from_the_slices_or_the_ledger(purging: Purging) -> None:
     change(purging, delete(slices).where(slices.c.id == slice_of(purging, 1)))
-    change(purging, delete(ledger_pending))
+    change(purging, delete(ledger_entries))
     assert purging.survey().run() == 2
 
 
@@ -178,7 +178,7 @@ def test_a_survey_that_is_not_what_the_ledger_says_is_worth_nothing(purging: Pur
 
 def test_a_survey_of_a_slice_that_the_ledger_does_not_know_leaves_it_a_stray(purging: Purging) -> None:
     purging.survey().run()
-    change(purging, delete(ledger_pending).where(ledger_pending.c.seq == purging.entries("slice")[0].seq))
+    change(purging, delete(ledger_entries).where(ledger_entries.c.seq == purging.entries("slice")[0].seq))
     report = report_of(purging)
     assert (report["totals"]["taken"], report["totals"]["strays"]) == (4, 3)
     assert report["verdict"] == "fail"

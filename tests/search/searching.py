@@ -14,6 +14,8 @@ from textkeep.search.cursor import Cursors
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.search.finder import Finder, Page
 from textkeep.search.follower import Follower
+from textkeep.search.held import HeldBy
+from textkeep.search.held_scan import HeldScans
 from textkeep.search.index import IndexDriver
 from textkeep.search.reader import Reader
 from textkeep.search.scan import Scans
@@ -47,19 +49,20 @@ class Searching:
     numbers: "count[int]"
 
     @classmethod
-    def build(cls, house: House, index: IndexDriver | None = None) -> "Searching":
-        """Over a house; with an index in memory unless one is given."""
+    def build(cls, house: House, index: IndexDriver | None = None, holds: HeldBy | None = None) -> "Searching":
+        """Over a house; with an index in memory unless one is given, and without a hold."""
         index = index or EmbeddedIndex.open(None)
         tokens, vocabulary = Tokens(house.keyring), Vocabulary(house.papers)
         scans = Scans(house.store, tokens, vocabulary, index)
+        held = HeldScans(house.store, scans)
         return cls(
             house,
             tokens,
             vocabulary,
             index,
             Follower(house.store, house.shelves, house.vault, vocabulary, tokens, index, house.clock),
-            Finder(house.vault, scans, Cursors(house.keyring), house.activity, house.clock),
-            Reader(house.vault, scans, house.organisations, house.activity, house.clock),
+            Finder(house.vault, scans, Cursors(house.keyring), house.activity, house.clock, held, holds),
+            Reader(house.vault, scans, house.organisations, house.activity, house.clock, held, holds),
             count(1),
         )
 

@@ -70,17 +70,52 @@ def test_tokens_of_an_organisation_go_with_its_secret(house: House) -> None:
     made.of("2026-11-20", other)
 
 
-def test_what_is_kept_is_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_that_are_kept_are_bounded_and_stay_the_same(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "CACHED_TOKENS", 100)
+    monkeypatch.setattr(tokens, "LEFT_TOKENS", 60)
     made = Tokens(house.keyring)
     org = house.organisations.register("org-001")
-    kept = made.of("2026-11-20", org)
-    before = kept.keep("word", [f"w{number}" for number in range(101)])
-    made.tidy()
-    again = made.of("2026-11-20", org)
-    assert again is not kept
-    assert again.size() == 0
-    assert again.keep("word", [f"w{number}" for number in range(101)]) == before
+    words = [f"w{number}" for number in range(500)]
+    first = [made.of("2026-11-20", org).keep("word", [word])[0] for word in words]
+    assert all_kept(made) <= 100
+    assert [made.of("2026-11-20", org).keep("word", [word])[0] for word in words] == first
+
+
+def test_the_days_not_used_for_longest_lose_their_tokens_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CACHED_TOKENS", 100)
+    monkeypatch.setattr(tokens, "LEFT_TOKENS", 60)
+    made = Tokens(house.keyring)
+    org = house.organisations.register("org-001")
+    for day in ("2026-11-18", "2026-11-19", "2026-11-20"):
+        made.of(day, org).keep("word", [f"w{number}" for number in range(30)])
+    dense = made.of("2026-11-18", org)  # used again
+    made.of("2026-11-21", org).keep("word", [f"w{number}" for number in range(11)])
+    assert [shelf for shelf, _ in made._shelves] == ["2026-11-18", "2026-11-21"]
+    assert made.of("2026-11-18", org) is dense
+    assert all_kept(made) == 41
+
+
+def test_one_text_of_more_words_than_are_kept_leaves_none(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CACHED_TOKENS", 100)
+    monkeypatch.setattr(tokens, "LEFT_TOKENS", 60)
+    made = Tokens(house.keyring)
+    org = house.organisations.register("org-001")
+    assert len(set(made.of("2026-11-20", org).keep("word", [f"w{number}" for number in range(1_000)]))) == 1_000
+    assert all_kept(made) == 0
+
+
+def test_days_whose_keys_are_kept_are_bounded(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CACHED_SHELVES", 3)
+    made = Tokens(house.keyring)
+    org = house.organisations.register("org-001")
+    days = [f"2026-11-{day}" for day in range(10, 21)]
+    first = [made.of(day, org).of("word", "tea") for day in days]
+    assert [shelf for shelf, _ in made._shelves] == days[-3:]
+    assert [made.of(day, org).of("word", "tea") for day in days] == first
+
+
+def all_kept(made: Tokens) -> int:
+    return sum(each.size() for each in made._shelves.values())
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
 """The doctor: each thing that is wrong has a name and a remedy."""
 
+import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -107,29 +110,91 @@ def test_a_day_that_is_overdue_fails() -> None:
     assert doctor.check_purge(1, 1).verdict == "fail"
 
 
+def device(system: Path, name: str, *, uuid: str = "", on: str = "", backing: str = "") -> None:
+    """A block device, as /sys shows it."""
+    place = system / "class" / "block" / name
+    (place / "dm").mkdir(parents=True)
+    (place / "slaves").mkdir()
+    if uuid:
+        (place / "dm" / "uuid").write_text(uuid + "\n")
+    if on:
+        (place / "slaves" / on).symlink_to(system / "class" / "block" / on)
+    if backing:
+        (place / "backing_dev").write_text(backing + "\n")
+
+
 @pytest.mark.parametrize(
-    ("swaps", "verdict"),
-    [("", "ok"), ("/dev/sda2 partition 1 0 -2\n", "warn"), ("/dev/zram0 partition 1 0 -2\n", "ok"),
-     ("/dev/dm-1 partition 1 0 -2\n", "ok"), ("/dev/dm-2 partition 1 0 -2\n", "warn"),
-     ("/dev/dm-1 partition 1 0 -2\n/swapfile file 1 0 -2\n", "warn")],
-)  # fmt: skip
-def test_swap_that_is_not_encrypted_is_named(tmp_path: Path, swaps: str, verdict: str) -> None:
+    ("areas", "verdict"),
+    [
+        ([], "ok"),
+        (["/dev/sda2"], "warn"),
+        (["/dev/dm-1"], "ok"),
+        (["/dev/dm-2"], "warn"),
+        (["/dev/dm-3"], "ok"),
+        (["/dev/zram0"], "ok"),
+        (["/dev/zram1"], "warn"),
+        (["/dev/dm-1", "/dev/sda2"], "warn"),
+        (["/dev/none"], "warn"),
+    ],
+)
+def test_swap_that_can_reach_a_disk_unencrypted_is_named(tmp_path: Path, areas: list[str], verdict: str) -> None:
+    system = tmp_path / "sys"
+    device(system, "sda2")
+    device(system, "dm-1", uuid="CRYPT-PLAIN-swap", on="sda2")
+    device(system, "dm-2", uuid="LVM-abc", on="sda2")
+    device(system, "dm-3", uuid="LVM-abc", on="dm-1")
+    device(system, "zram0", backing="none")
+    device(system, "zram1", backing="/dev/sda2")
     listed = tmp_path / "swaps"
-    listed.write_text("Filename Type Size Used Priority\n" + swaps)
-    for name, uuid in (("dm-1", "CRYPT-PLAIN-swap"), ("dm-2", "LVM-abc")):
-        (tmp_path / "block" / name / "dm").mkdir(parents=True)
-        (tmp_path / "block" / name / "dm" / "uuid").write_text(uuid + "\n")
-    assert doctor.check_swap(listed, tmp_path / "block").verdict == verdict
+    listed.write_text("Filename Type Size Used Priority\n" + "".join(f"{area} partition 1 0 -2\n" for area in areas))
+    assert doctor.check_swap(listed, system).verdict == verdict
+
+
+@pytest.mark.parametrize(("uuid", "verdict"), [("CRYPT-LUKS2-x", "ok"), ("", "warn")])
+def test_a_swap_file_is_as_good_as_the_device_it_lies_on(tmp_path: Path, uuid: str, verdict: str) -> None:
+    file, system = tmp_path / "swap file", tmp_path / "sys"
+    file.touch()
+    device(system, "dm-9", uuid=uuid)
+    number = file.stat().st_dev
+    (system / "dev" / "block").mkdir(parents=True)
+    (system / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}").symlink_to(
+        system / "class" / "block" / "dm-9"
+    )
+    listed = tmp_path / "swaps"
+    written = str(file).replace(" ", "\\040")
+    listed.write_text(f"Filename Type Size Used Priority\n{written} file 1 0 -2\n")
+    assert doctor.check_swap(listed, system).verdict == verdict
 
 
 def test_no_list_of_swaps_is_no_swap(tmp_path: Path) -> None:
     assert doctor.check_swap(tmp_path / "none").verdict == "ok"
 
 
-def test_a_handler_of_crashed_programs_is_named(tmp_path: Path) -> None:
+def test_a_handler_of_crashed_programs_is_named_where_it_would_get_this_one(tmp_path: Path) -> None:
     pattern = tmp_path / "core_pattern"
     pattern.write_text("|/usr/bin/handler %p\n")
-    assert doctor.check_core_dumps(pattern).verdict == "warn"
+    assert doctor.check_core_dumps(pattern, private=lambda: False).verdict == "warn"
+    assert doctor.check_core_dumps(pattern, private=lambda: True).verdict == "ok"
+
+
+def test_a_process_that_keeps_its_memory_private_leaves_no_image_of_it() -> None:
+    program = (
+        "import resource; from textkeep.service import memory; before = memory.is_private()\n"
+        "memory.keep_memory_private(); memory.keep_memory_private()\n"
+        "print(before, memory.is_private(), resource.getrlimit(resource.RLIMIT_CORE))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split(" ", 2)[1:] == [str(sys.platform == "linux"), "(0, 0)\n"]
+
+
+def test_the_pin_of_a_token_that_others_can_read_fails(tmp_path: Path) -> None:
+    pin = tmp_path / "pin"
+    assert doctor.check_pin(pin).verdict == "fail"
+    pin.write_text("1234")
+    pin.chmod(0o600)
+    assert doctor.check_pin(pin).verdict == "ok"
+    pin.chmod(0o640)
+    assert doctor.check_pin(pin).verdict == "fail"
 
 
 def test_a_token_file_that_others_can_read_fails(tmp_path: Path) -> None:

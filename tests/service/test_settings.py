@@ -101,8 +101,9 @@ INDEX = "https://keeper:canary-1234567890@search.example:9200"
         ("KEYRING_URL", "file://host/canary-1234567890"),
         ("KEYRING_URL", "postgresql://user:canary-1234567890@host"),
         ("KEYRING_URL", KEYS),
-        ("ROOT_KEY", "aws:canary-1234567890"),
+        ("ROOT_KEY", "vault:canary-1234567890"),
         ("ROOT_KEY", "file://host/canary-1234567890"),
+        ("TIME_AUTHORITY", "ftp://canary-1234567890.example/tsa"),
         ("CAPABILITIES", "ediscovery canary-1234567890"),
     ],
 )
@@ -224,3 +225,40 @@ def test_an_empty_setting_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_token_is_not_shown_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEXTKEEP_TOKEN", "tk_canary-1234567890")
     assert "canary" not in repr(Settings.load())
+
+
+def test_root_keys_in_a_token_lie_in_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    address = "pkcs11:token=t?module-path=/m.so&pin-source=file:/run/pin"
+    settings = shared(monkeypatch, DATA=str(tmp_path / "a"), ROOT_KEY=address)
+    assert (settings.root_in_token, settings.secrets_folder, settings.pin_file) == (True, None, Path("/run/pin"))
+    monkeypatch.delenv("TEXTKEEP_KEYRING_URL")
+    assert Settings.load().secrets_folder == tmp_path / "a-keyring"
+    monkeypatch.setenv("TEXTKEEP_ROOT_KEY", "aws:eu-central-1")
+    assert (Settings.load().root_in_token, Settings.load().pin_file) == (True, None)
+
+
+def test_backups_of_the_keyring_need_a_place_for_their_keys_only_where_these_are_files(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TEXTKEEP_KEYRING_BACKUPS", str(tmp_path / "backups"))
+    with pytest.raises(Unsound) as refused:
+        Settings.load(tmp_path / "a")
+    assert refused.value.field == "TEXTKEEP_KEYRING_BACKUP_KEYS"
+    monkeypatch.setenv("TEXTKEEP_ROOT_KEY", "aws:eu-central-1")
+    assert Settings.load(tmp_path / "a").keyring_backups == tmp_path / "backups"
+
+
+@pytest.mark.parametrize(
+    ("backups", "keys"),
+    [("b", "b"), ("b", "b/keys"), ("k/b", "k"), ("a/b", "k"), ("b", "a"), ("a-keyring", "k"), ("b", "a-keyring/keys")],
+)
+def test_backups_their_keys_the_keyring_and_the_data_lie_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, backups: str, keys: str
+) -> None:
+    monkeypatch.setenv("TEXTKEEP_KEYRING_BACKUPS", str(tmp_path / "b"))
+    monkeypatch.setenv("TEXTKEEP_KEYRING_BACKUP_KEYS", str(tmp_path / "k"))
+    Settings.load(tmp_path / "a")
+    monkeypatch.setenv("TEXTKEEP_KEYRING_BACKUPS", str(tmp_path / backups))
+    monkeypatch.setenv("TEXTKEEP_KEYRING_BACKUP_KEYS", str(tmp_path / keys))
+    with pytest.raises(Unsound, match="folders of their own"):
+        Settings.load(tmp_path / "a")

@@ -135,7 +135,7 @@ def receipts_stored(data: Path) -> int:
 def ledger_kinds(data: Path) -> dict[str, int]:
     """How many ledger entries of each kind an archive has written."""
     with opened(data / "textkeep.db") as connection:
-        return dict(connection.execute("SELECT kind, count(*) FROM ledger_pending GROUP BY kind").fetchall())
+        return dict(connection.execute("SELECT kind, count(*) FROM ledger_entries GROUP BY kind").fetchall())
 
 
 def _tables(connection: sqlite3.Connection, prefix: str) -> list[str]:

@@ -51,6 +51,9 @@ class Kept:
         assert self.documents.get(name) == was
         self.documents[name] = now
 
+    def names(self, prefix: str) -> list[str]:
+        return sorted(name for name in self.documents if name.startswith(prefix))
+
 
 @dataclass(frozen=True)
 class KeyringCopy:

@@ -29,7 +29,17 @@ from tests.whole.feeding import (
 from tests.whole.outcomes import NOT_ON_ITS_DAY, STRAYS, Expected, expected
 
 REAL_TEXTS = 5_574
-OF_ITS_OWN = ("tokens", "ledger_pending", "sqlite_sequence", "notes", "runs", "leases", "coverage")
+OF_ITS_OWN = (
+    "tokens",
+    "ledger_entries",
+    "tiles",
+    "checkpoints",
+    "sqlite_sequence",
+    "notes",
+    "runs",
+    "leases",
+    "coverage",
+)
 WHY = {"Textkeep-Reason": "is everything there"}
 
 

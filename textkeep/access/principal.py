@@ -6,6 +6,9 @@ from typing import Final, Literal, get_args
 Role = Literal["producer", "officer", "counsel", "approver", "auditor", "registrar", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
+Side = Literal["asks", "approves", "both"]
+"""Where a person stands where two are needed; `both` only in an archive of made-up texts."""
+
 Action = Literal[
     "texts.write",
     "texts.search",
@@ -23,6 +26,15 @@ Action = Literal[
     "tokens.manage",
     "ediscovery.use",
     "events.use",
+    "holds.read",
+    "holds.place",
+    "holds.release",
+    "quarantine.return",
+    "approvals.read",
+    "approvals.decide",
+    "ledger.read",
+    "ledger.change",
+    "restore.resume",
 ]
 ACTIONS: Final[tuple[Action, ...]] = get_args(Action)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from textkeep.access.principal import LOCAL, Action, Principal, Role
+from textkeep.access.principal import LOCAL, Action, Principal, Role, Side
 from textkeep.errors import Forbidden
 
 POWERS: Final[Mapping[Role, frozenset[Action]]] = {
@@ -23,13 +23,45 @@ POWERS: Final[Mapping[Role, frozenset[Action]]] = {
             "capabilities.read",
             "ediscovery.use",
             "events.use",
+            "holds.read",
+            "holds.place",
+            "quarantine.return",
+            "approvals.read",
         }
     ),
-    "counsel": frozenset({"days.read", "capabilities.read", "ediscovery.use"}),
-    "approver": frozenset({"capabilities.read"}),
-    "auditor": frozenset({"reports.read", "days.read", "activity.read", "receipts.read", "capabilities.read"}),
+    "counsel": frozenset(
+        {
+            "days.read",
+            "capabilities.read",
+            "ediscovery.use",
+            "holds.read",
+            "holds.place",
+            "holds.release",
+            "approvals.read",
+        }
+    ),
+    "approver": frozenset({"capabilities.read", "holds.read", "approvals.read", "approvals.decide"}),
+    "auditor": frozenset(
+        {
+            "reports.read",
+            "ledger.read",
+            "days.read",
+            "activity.read",
+            "receipts.read",
+            "capabilities.read",
+        }
+    ),
     "registrar": frozenset({"directory.read", "directory.write", "capabilities.read"}),
-    "operator": frozenset({"health.read", "days.read", "capabilities.read"}),
+    "operator": frozenset(
+        {
+            "health.read",
+            "days.read",
+            "capabilities.read",
+            "ledger.change",
+            "restore.resume",
+            "approvals.read",
+        }
+    ),
 }
 """What each role may do."""
 
@@ -50,11 +82,18 @@ SCOPED: Final[frozenset[Action]] = frozenset(
         "activity.read",
         "ediscovery.use",
         "events.use",
+        "holds.read",
+        "holds.place",
+        "holds.release",
+        "quarantine.return",
     }
 )
 """Actions that touch one organisation's data; the others concern the house as a whole."""
 
-NEVER_TOGETHER: Final[tuple[tuple[Role, Role], ...]] = tuple(product(("approver",), ("officer", "counsel", "operator")))
+APPROVES: Final[tuple[Role, ...]] = ("approver",)
+ASKS: Final[tuple[Role, ...]] = ("officer", "counsel", "operator")
+
+NEVER_TOGETHER: Final[tuple[tuple[Role, Role], ...]] = tuple(product(APPROVES, ASKS))
 """Roles that one person never holds at once: who asks or can look does not approve."""
 
 
@@ -93,6 +132,14 @@ def require(principal: Principal, action: Action, org: bytes | None) -> None:
 def clash(roles: Collection[Role]) -> tuple[Role, Role] | None:
     """Two of these roles that one person never holds together, or None."""
     return next(((one, other) for one, other in NEVER_TOGETHER if one in roles and other in roles), None)
+
+
+def side_of(roles: Collection[Role]) -> Side | None:
+    """On which side these roles put a person, or None where they are on neither."""
+    approves, asks = any(role in roles for role in APPROVES), any(role in roles for role in ASKS)
+    if approves and asks:
+        return "both"
+    return "approves" if approves else "asks" if asks else None
 
 
 def _powers(principal: Principal) -> frozenset[Action]:

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from textkeep.access.principal import ROLES, Principal, Role
-from textkeep.access.rules import clash
+from textkeep.access.principal import ROLES, Principal, Role, Side
+from textkeep.access.rules import clash, side_of
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Malformed, NotFound, Unauthenticated
 from textkeep.store.engine import Store
+from textkeep.store.evidence import DEMO, sides
+from textkeep.store.once import insert_once
 from textkeep.store.tables import tokens
 
 PREFIX: Final = "tk_"
@@ -93,7 +95,7 @@ class Tokens:
         """Make a token for a person, and give it; it cannot be shown again.
 
         Raises Malformed for a role, name or period that is not one, and Conflict where the person would hold two roles
-        that one person never holds together, counted over all of their live tokens.
+        that one person never holds together, counted over all of their live tokens. The database refuses that too.
         """
         wanted = _roles(roles)
         _check(person, orgs, days)
@@ -101,7 +103,7 @@ class Tokens:
         secret = PREFIX + secrets.token_urlsafe(SECRET_BYTES)
         with self._store.transaction() as connection:
             handle = self._names.handle_of(connection, person)
-            self._keep_apart(connection, handle, wanted, now)
+            side = self._take_side(connection, handle, wanted, now)
             made = Token(
                 id=f"t-{secrets.token_hex(8)}",
                 person=handle,
@@ -111,7 +113,7 @@ class Tokens:
                 expires_at=now + timedelta(days=days),
                 revoked_at=None,
             )
-            connection.execute(insert(tokens).values(_row(made, _digest(secret))))
+            connection.execute(insert(tokens).values(**_row(made, _digest(secret)), side=side))
             self._evidence(connection, {"did": "created", **_facts(made), "by": by.person.hex(), "with": by.token})
         return secret, made
 
@@ -129,7 +131,7 @@ class Tokens:
             if row is None:
                 raise NotFound("there is no token of that id", remedy="`textkeep token list` shows the ids.")
             if row.revoked_at is None:
-                connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=now))
+                self._end(connection, row.person, token_id, now)
                 facts = {"did": "revoked", "token": token_id, "by": by.person.hex(), "with": by.token}
                 self._evidence(connection, facts)
             return _token(connection.execute(select(tokens).where(tokens.c.id == token_id)).one())
@@ -146,18 +148,52 @@ class Tokens:
                     return Principal(token.person, token.id, token.roles, token.orgs)
         raise Unauthenticated("the token is not known, has expired or was revoked")
 
-    def _keep_apart(self, connection: Connection, person: bytes, wanted: frozenset[Role], now: datetime) -> None:
-        if self._demo(connection):
-            return
-        theirs = connection.execute(select(tokens).where(tokens.c.person == person)).all()
-        held = wanted.union(*(token.roles for token in map(_token, theirs) if token.live(now)))
-        pair = clash(held)
-        if pair is not None:
-            raise Conflict(
-                f"one person never holds {pair[0]} together with {pair[1]}, over all of their tokens",
-                field="role",
-                remedy="Make it for another person, or revoke the other token first (`textkeep token list`).",
-            )
+    def _take_side(self, connection: Connection, person: bytes, wanted: frozenset[Role], now: datetime) -> Side | None:
+        """Put a person on the side of these roles, and give it. Raises Conflict where they are on the other one."""
+        side = side_of(wanted)
+        if side is None:
+            return None
+        demo = self._demo(connection)
+        if demo:
+            side = "both"
+        else:
+            _keep_apart(wanted)
+        before = _side_locked(connection, person, side, because=DEMO if demo else None)
+        if not demo:
+            theirs = connection.execute(select(tokens).where(tokens.c.person == person)).all()
+            _keep_apart(wanted.union(*(token.roles for token in map(_token, theirs) if token.live(now))))
+        if before != side:  # nothing live holds them there
+            over = (tokens.c.person == person, tokens.c.revoked_at.is_(None), tokens.c.expires_at <= now)
+            connection.execute(update(tokens).where(*over).values(revoked_at=tokens.c.expires_at, side=None))
+            connection.execute(update(sides).where(sides.c.person == person).values(side=side))
+        return side
+
+    def _end(self, connection: Connection, person: bytes, token_id: str, now: datetime) -> None:
+        """Revoke a token; with the last one of a side its person is free of it."""
+        connection.execute(select(sides.c.side).where(sides.c.person == person).with_for_update()).all()
+        connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=now, side=None))
+        held = select(tokens.c.id).where(tokens.c.person == person, tokens.c.side.is_not(None))
+        connection.execute(delete(sides).where(sides.c.person == person, ~held.exists()))
+
+
+def _side_locked(connection: Connection, person: bytes, side: Side, *, because: str | None) -> str:
+    """Where a person stands, on `side` where they stood nowhere; stays so until the transaction ends."""
+    locked = select(sides.c.side).where(sides.c.person == person).with_for_update()
+    while True:  # again where somebody else takes the side, or ends the last token on it, in this very moment
+        found: str | None = connection.execute(locked).scalar_one_or_none()
+        if found is not None:
+            return found
+        insert_once(connection, sides, {"person": person, "side": side, "because": because})
+
+
+def _keep_apart(held: frozenset[Role]) -> None:
+    pair = clash(held)
+    if pair is not None:
+        raise Conflict(
+            f"one person never holds {pair[0]} together with {pair[1]}, over all of their tokens",
+            field="role",
+            remedy="Make it for another person, or revoke the other token first (`textkeep token list`).",
+        )
 
 
 def _roles(roles: Collection[str]) -> frozenset[Role]:

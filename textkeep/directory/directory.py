@@ -23,9 +23,9 @@ from textkeep.directory.intervals import Interval, Timeline
 from textkeep.directory.records import Location, Org, Record, User, content_of, from_json, key_of, to_json
 from textkeep.directory.requirements import Facts, Missing, missing
 from textkeep.errors import Conflict, NotFound, Refusal
+from textkeep.store.columns import ticks
 from textkeep.store.engine import Store
 from textkeep.store.tables import directory as rows
-from textkeep.store.tables import ticks
 
 RECORDS_PER_TRANSACTION: Final = 1000
 """How many records of a directory feed are stored together."""

@@ -1,7 +1,7 @@
 """What becomes of a record: the rules of the texting service, in the order of the outcomes table. Pure.
 
 The table is in docs/outcomes.md. Row 1 is the door's; rows 7 and 8 (duplicate, version) are the vault's, which alone
-knows what is stored, and which decides row 4 again under the shelf's lock.
+knows what is stored, and which decides row 4 again under the shelf's lock: what a legal hold covers is set aside there.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,6 @@ Reason = Literal[
     "too-long",
     "unknown-organisation",
     "expired",
-    "expired-under-hold",
     "future",
     "mms",
     "group",
@@ -68,7 +67,6 @@ class Verdict:
 
 ACCEPT: Final = Verdict("accept")
 _EXPIRED: Final = Verdict("refuse", "expired", "data.sent_at")
-_HELD: Final = Verdict("quarantine", "expired-under-hold", "data.sent_at")
 _UNKNOWN: Final = Verdict("quarantine", "unknown-organisation", "data.org_id")
 _FUTURE: Final = Verdict("quarantine", "future", "data.sent_at")
 _MMS: Final = Verdict("quarantine", "mms", "data.channel")
@@ -77,18 +75,17 @@ _INTERNATIONAL: Final = Verdict("quarantine", "international")
 _CHANNEL: Final = Verdict("quarantine", "channel", "data.channel")
 
 
-def decide(record: Parsed | Rejected, facts: Facts | None, now: datetime, *, held: bool = False) -> Verdict:
+def decide(record: Parsed | Rejected, facts: Facts | None, now: datetime) -> Verdict:
     """The verdict on a record received at `now`: the first row that applies wins.
 
     `facts` are those as of the moment it was sent; None where its organisation is not registered or not the caller's.
-    `held` tells whether an active hold covers it.
     """
     if isinstance(record, Rejected):
         return Verdict("quarantine", record.reason, record.field)
     if facts is None:
         return _UNKNOWN
     if expired(record.sent_at, now):
-        return _HELD if held else _EXPIRED
+        return _EXPIRED
     if record.sent_at - now > AHEAD_BY:
         return _FUTURE
     text = record.event.data

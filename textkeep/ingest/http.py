@@ -32,6 +32,14 @@ Why = Annotated[
         description="Why; it goes on record. UTF-8, percent-encoded where it is not plain ASCII.",
     ),
 ]
+HoldName = Annotated[
+    str | None,
+    Header(
+        alias="Textkeep-Hold",
+        max_length=100,
+        description="A legal hold in force: a record that it covers is readable past its 400 days too.",
+    ),
+]
 
 _OVER: Final = f"a request has at most {MAX_REQUEST_BYTES} bytes"
 
@@ -150,12 +158,13 @@ def _add_quarantine(routes: APIRouter, quarantine: Quarantine, fresh: Sequence[p
     @routes.get("/quarantine/{shelf}/{paper_id}", tags=["quarantine"], dependencies=fresh)
     def read_quarantined(
         principal: Caller,
-        shelf: Annotated[str, InPath(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")],
+        shelf: Annotated[str, InPath(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}|kept-[0-9a-f]{16}-[1-9][0-9]{0,8})$")],
         paper_id: Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")],
         why: Why = "",
+        hold: HoldName = None,
     ) -> dict[str, Any]:
         """One quarantined record with exactly what came, as text or else in Base64. Recorded with its reason."""
-        entry, raw = quarantine.read(principal, as_meant(why), shelf, paper_id)
+        entry, raw = quarantine.read(principal, as_meant(why), shelf, paper_id, hold)
         try:
             content: dict[str, str | None] = {"content": raw.decode(), "content_base64": None}
         except UnicodeDecodeError:

@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
 
@@ -15,7 +15,7 @@ from textkeep.access.reasons import must_have_reason
 from textkeep.archive.activity import Activity
 from textkeep.archive.organisations import Organisations
 from textkeep.archive.papers import Paper, Papers
-from textkeep.archive.shelf import Day, expired
+from textkeep.archive.shelf import Day, State, expired, is_kept
 from textkeep.archive.shelves import Shelves
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.clock import Clock
@@ -25,6 +25,9 @@ from textkeep.store.engine import Store
 
 MAX_PAGE: Final = 200
 """Records on one page of the quarantine."""
+
+HELD_IN: Final = frozenset[State]({"open", "intent", "kept", "witnessed"})
+"""The states of a shelf on which a hold still keeps records."""
 
 _CURSOR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}")
 
@@ -56,6 +59,21 @@ class Page:
     cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class NamedHold:
+    """A legal hold in force that somebody named, and whether it covers a record: of whom, what came, and when."""
+
+    org: Handle
+    covers: Callable[[Handle | None, bytes, datetime], bool]
+
+
+class HeldRecords(Protocol):
+    """Legal holds. `named` MUST give one only while it is in force, to a principal who may read it."""
+
+    def named(self, principal: Principal, hold_id: str) -> NamedHold:
+        """A hold by its id. Raises Forbidden, and NotFound for one that has ended or that is not to be known of."""
+
+
 class Quarantine:
     """Lists and opens what is set aside; each time recorded, with its reason, before the answer leaves."""
 
@@ -67,7 +85,9 @@ class Quarantine:
         organisations: Organisations,
         activity: Activity,
         clock: Clock,
+        holds: HeldRecords | None = None,
     ) -> None:
+        self._holds = holds
         self._store = store
         self._shelves = shelves
         self._papers = papers
@@ -98,24 +118,52 @@ class Quarantine:
         self._activity.record(principal, "quarantine-listed", only, detail)
         return Page(entries, f"{entries[-1].shelf}/{entries[-1].paper_id}" if more else None)
 
-    def read(self, principal: Principal, why: str, shelf: str, paper_id: str) -> tuple[Entry, bytes]:
-        """One quarantined record and exactly what came. Raises Forbidden, ReasonRequired or NotFound."""
+    def read(
+        self, principal: Principal, why: str, shelf: str, paper_id: str, hold: str | None = None
+    ) -> tuple[Entry, bytes]:
+        """One quarantined record and exactly what came; with the id of a `hold` one that it covers, however old.
+
+        A record that a hold has kept is found by the shelf of its day or by that of held texts. Raises Forbidden,
+        ReasonRequired or NotFound.
+        """
         reason = _reason(why)
         rules.require(principal, "quarantine.read", None)
+        named = None if hold is None else self._named(principal, hold)
         with self._store.reading() as connection:
-            paper = self._find(connection, shelf, paper_id)
-        if paper is None or not _sees(principal, paper.org) or self._is_expired(shelf, paper):
+            there, paper = self._find(connection, shelf, paper_id, named)
+        if paper is None or not sees(principal, paper.org) or not self._is_visible(there, paper, named):
             raise NotFound("there is no such record in quarantine, or it belongs to another organisation")
-        self._activity.record(
-            principal, "quarantine-read", paper.org, {"reason": reason, "read": f"{shelf}/{paper_id}"}
-        )
-        return self._entry(shelf, paper), _split(paper)[1]
+        said = {"reason": reason, "read": f"{there}/{paper_id}", **({} if hold is None else {"hold": hold})}
+        self._activity.record(principal, "quarantine-read", paper.org, said)
+        return self._entry(there, paper), split(paper)[1]
 
-    def _find(self, connection: Connection, shelf: str, paper_id: str) -> Paper | None:
-        if self._shelves.states(connection, [shelf]).get(shelf) != "open":
-            return None
-        paper = self._papers.get(connection, shelf, bytes.fromhex(paper_id))
-        return paper if paper is not None and paper.kind == "quarantine" else None
+    def _named(self, principal: Principal, hold: str) -> NamedHold:
+        rules.require(principal, "holds.read", None)
+        if self._holds is None:
+            raise NotFound("there is no such hold")
+        return self._holds.named(principal, hold)
+
+    def _is_visible(self, shelf: str, paper: Paper, named: NamedHold | None) -> bool:
+        if named is None:
+            return not self._is_expired(shelf, paper)
+        return named.covers(None if paper.org == HOUSE else paper.org, split(paper)[1], paper.made_at)
+
+    def _find(
+        self, connection: Connection, shelf: str, paper_id: str, named: NamedHold | None
+    ) -> tuple[str, Paper | None]:
+        """A record, and where it lies; on a shelf of held texts only for a hold that was named."""
+        places, good = ([] if is_kept(shelf) else [shelf]), frozenset[State]({"open"})
+        if named is not None:
+            kept = (self._shelves.generations(connection, org) for org in (named.org, HOUSE))
+            places, good = [shelf, *(name for names in kept for name in names)], HELD_IN
+        states = self._shelves.states(connection, places)
+        for place in places:
+            paper = None
+            if states.get(place) in good:
+                paper = self._papers.get(connection, place, bytes.fromhex(paper_id))
+            if paper is not None and paper.kind == "quarantine":
+                return place, paper
+        return shelf, None
 
     def _wanted(self, principal: Principal, org_id: str | None) -> list[Handle] | None:
         """The organisations to show; None for all and the house's own."""
@@ -143,12 +191,12 @@ class Quarantine:
 
     def _is_expired(self, shelf: str, paper: Paper) -> bool:
         """On the shelf of the day it was sent, by that moment; else by the moment it came."""
-        sent_at = parse(_split(paper)[1]).sent_at
+        sent_at = parse(split(paper)[1]).sent_at
         on_its_day = sent_at is not None and Day.of(sent_at).shelf == shelf
         return expired(sent_at if sent_at is not None and on_its_day else paper.made_at, self._clock())
 
     def _entry(self, shelf: str, paper: Paper) -> Entry:
-        said, raw = _split(paper)
+        said, raw = split(paper)
         org_id = None if paper.org == HOUSE else self._organisations.name(paper.org)
         return Entry(
             paper.id.hex(),
@@ -164,13 +212,13 @@ class Quarantine:
         )
 
 
-def _split(paper: Paper) -> tuple[dict[str, Any], bytes]:
+def split(paper: Paper) -> tuple[dict[str, Any], bytes]:
     """What the vault says of a quarantined record, and exactly what came."""
     said, raw = paper.plain.split(b"\n", 1)
     return json.loads(said), raw
 
 
-def _sees(principal: Principal, org: Handle) -> bool:
+def sees(principal: Principal, org: Handle) -> bool:
     """What belongs to no organisation is seen by a principal of every organisation only."""
     return principal.orgs is None if org == HOUSE else principal.sees(org)
 

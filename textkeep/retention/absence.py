@@ -9,10 +9,12 @@ from sqlalchemy import Column, func, inspect, select
 
 from textkeep.archive.keyring import Keyring, Purpose, SecretDestroyed, SecretMissing, shelf_secret
 from textkeep.archive.text import HOUSE
+from textkeep.retention.destruction import Destruction
 from textkeep.retention.dropping import drop_tables, patiently
 from textkeep.retention.facts import Line
 from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
+from textkeep.store.evidence import kept_papers, kept_slices
 from textkeep.store.tables import batches, papers_name, shelf_tables, shelves, slices, surveys, texts_name
 
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
@@ -46,8 +48,9 @@ class LookedAgain:
 class Absence:
     """Reads back every store after a purge, and again at the next run."""
 
-    def __init__(self, store: Store, keyring: Keyring, index: ShelfIndex) -> None:
+    def __init__(self, store: Store, keyring: Keyring, index: ShelfIndex, destruction: Destruction) -> None:
         self._store = store
+        self._destruction = destruction
         self._keyring = keyring
         self._index = index
 
@@ -76,7 +79,7 @@ class Absence:
 
     def _drop_again(self, shelf: str, turn: Turn) -> None:
         with turn.transaction() as connection:
-            drop_tables(connection, shelf)
+            drop_tables(connection, self._destruction.permit(connection, "found-again", shelf))
 
     def _secret(self, shelf: str) -> Iterator[Line]:
         opened = [purpose for purpose in PURPOSES if not self._is_destroyed(purpose, shelf)]
@@ -125,7 +128,13 @@ class Absence:
         return _line("index", not self._index.exists(shelf), "the shelf has no index", "the index is still there")
 
 
-_COLUMNS: Final[tuple[Column[str], ...]] = (slices.c.shelf, batches.c.shelf, surveys.c.shelf)
+_COLUMNS: Final[tuple[Column[str], ...]] = (
+    slices.c.shelf,
+    batches.c.shelf,
+    surveys.c.shelf,
+    kept_slices.c.shelf,
+    kept_papers.c.shelf,
+)
 
 
 def _line(name: str, shown: bool, good: str, bad: str) -> Line:

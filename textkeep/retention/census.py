@@ -8,9 +8,10 @@ them; read now is what was not, what may have changed, and a few slices by chanc
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -19,40 +20,39 @@ from sqlalchemy import Connection, func, select
 from textkeep.errors import Unsound
 from textkeep.ledger import log, tree
 from textkeep.ledger.log import Entry, moment
-from textkeep.retention import leaves, survey
-from textkeep.retention.leaves import NOTHING, Found
+from textkeep.retention import leaves, org_totals, survey
+from textkeep.retention.leaves import NOTHING, Found, Numbers
+from textkeep.retention.org_totals import OrgTotals
 from textkeep.retention.survey import Surveyed
 from textkeep.store.tables import papers_of, shelf_tables, slices, texts_of
 
 SAMPLE: Final = 8
 """How many slices that were read ahead are read again at the decision, chosen by chance."""
 
+COUNTED: Final = ("slice", "kept", "quarantine", "returned", "refusals")
+"""The kinds of entries that a census counts."""
+
 Span = tuple[int, int]
 """First and last `seq` of a run of ledger entries without a gap."""
+
+UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, Unsound)
+"""What reading an entry raises that is not one of its kind any more."""
 
 NO_ROOT: Final = ""
 """Stands for the root of a slice that no entry speaks of."""
 
 
 class Differing(msgspec.Struct, frozen=True):
-    """A slice whose found set is not the one that was taken; `taken` is 0 where no ledger entry speaks of it."""
+    """A slice whose found set is not the one that was taken; `taken` is 0 where no ledger entry speaks of it.
+
+    `found_root` is `unknown` where the slice was only counted, when it was dropped.
+    """
 
     slice: str
     taken: int
     found: int
     taken_root: str
     found_root: str
-
-
-class OrgTotals(msgspec.Struct, frozen=True):
-    """The control totals of one organisation, by handle; texts and versions together are what was taken."""
-
-    org: str
-    taken_texts: int
-    taken_versions: int
-    found: int
-    first_received: str | None
-    last_received: str | None
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -74,7 +74,8 @@ class Census(msgspec.Struct, frozen=True):
 
     `taken_root` is over the roots of the slices in the order of their entries, `found_root` over those of the sets
     found, in the same order, `kept_root` and `destroyed_root` over those of the parts kept and destroyed, of slices
-    that have such a part. Where nothing is lost or kept, taken, found and destroyed are equal.
+    that have such a part. Where nothing is lost or kept, taken, found and destroyed are equal. Of the quarantined
+    records `returned` became texts and are not there any more.
     """
 
     taken: int
@@ -104,6 +105,7 @@ class Census(msgspec.Struct, frozen=True):
     first_received: str | None
     last_received: str | None
     reading: Reading | None = None
+    returned: int = 0
 
 
 class _Rows:
@@ -157,25 +159,29 @@ class _Rows:
         return self.rest.get(slice_id) or self.found.get(slice_id, NOTHING)
 
 
-def take_census(connection: Connection, shelf: str, kept: Mapping[int, frozenset[bytes]]) -> Census:
+def take_census(
+    connection: Connection, shelf: str, kept: Mapping[int, frozenset[bytes]], numbers: Numbers | None = None
+) -> Census:
     """Count a shelf, by slice, organisation and reason; `kept` are the leaves that holds have carried over.
 
-    The caller holds the shelf's lock, so nothing comes in between. Raises Unsound where an entry cannot be read.
+    `numbers` gives how many rows each slice has where that is counted meanwhile. The caller holds the shelf's lock, so
+    nothing comes in between. Raises Unsound where an entry cannot be read.
     """
     tables = set(shelf_tables(connection, shelf))
-    there = leaves.numbers(connection, shelf) if texts_of(shelf).name in tables else {}
     received: dict[int, datetime] = {
         row.id: row.received_at
         for row in connection.execute(select(slices.c.id, slices.c.received_at).where(slices.c.shelf == shelf))
     }
     papers = _papers(connection, shelf) if papers_of(shelf).name in tables else {}
     try:
-        written = log.entries(connection, shelf=shelf, kinds=("slice", "quarantine", "refusals"))
-        taken = {int(entry.body["slice"], 16): entry for entry in written if entry.kind == "slice"}
-        rows = _Rows(connection, shelf, there)
-        reading = rows.read(survey.load(connection, shelf), taken, kept)
+        written = log.entries(connection, shelf=shelf, kinds=COUNTED)
+        taken = slices_of(written)
+        ahead = survey.load(connection, shelf)
+        numbers = numbers or partial(leaves.numbers, connection, shelf)
+        rows = _Rows(connection, shelf, numbers() if texts_of(shelf).name in tables else {})
+        reading = rows.read(ahead, taken, kept)
         return _weighed(written, taken, rows, reading, received, kept, papers)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except UNREADABLE:
         raise Unsound(
             "a ledger entry of this day cannot be read, so that nobody could say what was taken",
             remedy="Restore the database from before the entry was damaged. Nothing of the day was destroyed.",
@@ -195,31 +201,35 @@ def _weighed(
     roots = {slice_id: found.get(slice_id, NOTHING).root for slice_id in taken}
     whole = [slice_id for slice_id, entry in taken.items() if roots[slice_id] == entry.body["root"]]
     lost = [slice_id for slice_id in taken if roots[slice_id] != taken[slice_id].body["root"]]
+    uneven = [slice_id for slice_id in whole if found.get(slice_id, NOTHING).number != count_of(taken[slice_id])]
     unsaid = sorted((found.keys() | received.keys()) - taken.keys())
     kept_leaves = {slice_id: kept[slice_id] for slice_id in taken if kept.get(slice_id)}
     destroyed = [each for slice_id in whole if (each := rows.destroyed(slice_id)).number]
-    set_aside = [entry for entry in written if entry.kind == "quarantine"]
+    set_aside = [entry for entry in written if is_set_aside(entry)]
     refusals = [entry for entry in written if entry.kind == "refusals"]
     return Census(
-        taken=sum(_count(entry) for entry in taken.values()),
+        taken=sum(count_of(entry) for entry in taken.values()),
         versions=sum(int(entry.body["versions"]) for entry in taken.values()),
         kept=sum(map(len, kept_leaves.values())),
         destroyed=sum(each.number for each in destroyed),
-        lost=sum(max(0, _count(taken[slice_id]) - len(kept_leaves.get(slice_id, ()))) for slice_id in lost),
+        lost=sum(max(0, count_of(taken[slice_id]) - len(kept_leaves.get(slice_id, ()))) for slice_id in lost),
         found=sum(each.number for each in found.values()),
         strays=sum(found.get(slice_id, NOTHING).number for slice_id in unsaid),
         slices=len(taken),
         entries=_spans(entry.seq for entry in taken.values()),
         differing=[
-            _differing(slice_id, taken.get(slice_id), found.get(slice_id, NOTHING)) for slice_id in (*lost, *unsaid)
+            _differing(slice_id, taken.get(slice_id), found.get(slice_id, NOTHING))
+            for slice_id in (*lost, *uneven, *unsaid)
         ],
-        orgs=_orgs(taken, found, received),
-        taken_root=_over_roots(entry.body["root"] for entry in taken.values()),
-        found_root=_over_roots(roots.values()),
-        kept_root=_over_roots(tree.root_of_set(list(each)).hex() for each in kept_leaves.values()),
-        destroyed_root=_over_roots(each.root for each in destroyed),
-        quarantined=sum(int(entry.body["count"]) for entry in set_aside),
-        quarantine_found=papers.get("quarantine", 0),
+        orgs=org_totals.totals(
+            taken, found, received, org_totals.parts_of(whole, lost, taken, found, rows.rest, kept_leaves)
+        ),
+        taken_root=over_roots(entry.body["root"] for entry in taken.values()),
+        found_root=over_roots(roots.values()),
+        kept_root=over_roots(tree.root_of_set(list(each)).hex() for each in kept_leaves.values()),
+        destroyed_root=over_roots(each.root for each in destroyed),
+        quarantined=sum(map(_records, set_aside)),
+        quarantine_found=papers.get("quarantine", 0) + papers.get("undecided", 0),
         quarantine_reasons=_reasons(set_aside),
         quarantine_entries=_spans(entry.seq for entry in set_aside),
         refused=sum(int(entry.body["count"]) for entry in refusals),
@@ -230,7 +240,44 @@ def _weighed(
         first_received=moment(min(received.values())) if received else None,
         last_received=moment(max(received.values())) if received else None,
         reading=reading,
+        returned=sum(int(entry.body["count"]) for entry in written if entry.kind == "returned"),
     )
+
+
+def slices_of(entries: Iterable[Entry]) -> dict[int, Entry]:
+    """Those of the entries that speak of a slice, by the slice: from a producer or carried over."""
+    return {int(entry.body["slice"], 16): entry for entry in entries if is_slice(entry)}
+
+
+def is_slice(entry: Entry) -> bool:
+    """Whether an entry speaks of a slice."""
+    return entry.kind == "slice" or (entry.kind == "kept" and "papers" not in entry.body)
+
+
+def is_set_aside(entry: Entry) -> bool:
+    """Whether an entry speaks of quarantined records, or of what was carried over like them."""
+    return entry.kind == "quarantine" or (entry.kind == "kept" and "papers" in entry.body)
+
+
+def _records(entry: Entry) -> int:
+    return int(entry.body["count"] if entry.kind == "quarantine" else entry.body["papers"])
+
+
+def places(connection: Connection, shelf: str, census: Census | None) -> dict[str, list[Span]]:
+    """The spans of places in the ledger's tree of what a census counted: slices, quarantine, returned, refusals.
+
+    Empty where nothing was counted. What is not signed yet has no place; what came after the count is not in it.
+    """
+    if census is None:
+        return {}
+    spans = (*census.entries, *census.quarantine_entries, *census.refusal_entries)
+    counted = {seq for first, last in spans for seq in range(first, last + 1)}
+    found: dict[str, list[int]] = {"slices": [], "quarantine": [], "returned": [], "refusals": []}
+    for entry in log.entries(connection, shelf=shelf, kinds=COUNTED):
+        if entry.index is not None and entry.index >= 0 and (entry.seq in counted or entry.kind == "returned"):
+            name = "slices" if is_slice(entry) else "quarantine" if is_set_aside(entry) else entry.kind
+            found[name].append(entry.index)
+    return {name: _spans(indices) for name, indices in found.items()}
 
 
 def _papers(connection: Connection, shelf: str) -> dict[str, int]:
@@ -239,51 +286,28 @@ def _papers(connection: Connection, shelf: str) -> dict[str, int]:
     return {row.kind: row.number for row in rows}
 
 
-def _count(entry: Entry) -> int:
+def count_of(entry: Entry) -> int:
+    """How many texts and versions an entry of a slice says were taken."""
     return int(entry.body["accepted"]) + int(entry.body["versions"])
 
 
 def _differing(slice_id: int, entry: Entry | None, found: Found) -> Differing:
     return Differing(
         slice=f"{slice_id:016x}",
-        taken=_count(entry) if entry else 0,
+        taken=count_of(entry) if entry else 0,
         found=found.number,
         taken_root=entry.body["root"] if entry else NO_ROOT,
         found_root=found.root,
     )
 
 
-def _orgs(taken: Mapping[int, Entry], found: Mapping[int, Found], received: Mapping[int, datetime]) -> list[OrgTotals]:
-    counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    moments: dict[str, list[datetime]] = defaultdict(list)
-    for slice_id, entry in taken.items():
-        for org, (texts, versions) in entry.body["orgs"].items():
-            counts[org][0] += texts
-            counts[org][1] += versions
-            if slice_id in received:
-                moments[org].append(received[slice_id])
-    for each in found.values():
-        for org, number in each.orgs.items():
-            counts[org][2] += number
-    return [
-        OrgTotals(
-            org,
-            taken_texts=counts[org][0],
-            taken_versions=counts[org][1],
-            found=counts[org][2],
-            first_received=moment(min(moments[org])) if moments[org] else None,
-            last_received=moment(max(moments[org])) if moments[org] else None,
-        )
-        for org in sorted(counts)
-    ]
-
-
-def _over_roots(roots: Iterable[str]) -> str:
+def over_roots(roots: Iterable[str]) -> str:
+    """The root (hex) over the roots (hex) of slices, in their order."""
     return tree.root([tree.leaf_hash(bytes.fromhex(each)) for each in roots]).hex()
 
 
 def _reasons(entries: Iterable[Entry]) -> dict[str, int]:
-    return _summed(entry.body["reasons"] for entry in entries)
+    return _summed(entry.body.get("reasons", {}) for entry in entries)
 
 
 def _producers(entries: Iterable[Entry]) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """The chain of reports: each is written, and its digest goes into the ledger, in one transaction with the step.
 
 The bytes lie in the database, in that same transaction, and in the keeper's folder. Which of the two is served does
-not matter: either must have the digest that the ledger holds.
+not matter: either must have the digest that the ledger holds. The proof of a report is made of the log once its entry
+is signed, and lies in the folder beside it (`proofs.py`).
 """
 
 from collections.abc import Callable
@@ -14,7 +15,10 @@ from textkeep.ledger import log
 from textkeep.ledger.log import Entry
 from textkeep.retention import notes
 from textkeep.retention.folder import ReportFolder
-from textkeep.retention.report import Document, canonical, digest
+from textkeep.retention.proofs import Proofs
+from textkeep.retention.report import canonical, digest
+from textkeep.retention.report_parts import Document
+from textkeep.retention.signing import Signed, Unsigned
 from textkeep.store.engine import Store
 from textkeep.store.tables import reports
 
@@ -25,9 +29,10 @@ KINDS: Final = ("purge", "missed-run")
 class Chain:
     """The reports, each of which names the digest of the one before."""
 
-    def __init__(self, store: Store, folder: ReportFolder) -> None:
+    def __init__(self, store: Store, folder: ReportFolder, signed: Signed | None = None) -> None:
         self._store = store
         self._folder = folder
+        self._proofs = Proofs(store, folder, signed or Unsigned())
 
     def put(
         self,
@@ -60,7 +65,7 @@ class Chain:
             wanted = select(reports.c.document).where(reports.c.name == name)
             copy = connection.execute(wanted).scalar_one_or_none()
         if entry is None:
-            raise NotFound("there is no report of that name", remedy="`GET /v1/purges` lists the reports.")
+            raise _none_such()
         content = next((each for each in (self._file(name), copy) if _is(each, entry)), None)
         if content is None:
             raise Unsound(
@@ -70,9 +75,10 @@ class Chain:
         return content
 
     def keep(self) -> list[str]:
-        """Write the files that are missing from the database's copies, and give their names.
+        """Write the files that are missing, reports from the database's copies, proofs from the log; gives the reports.
 
-        A file that is there stays as it is: one that was altered is evidence too. Raises Outage.
+        A file that is there stays as it is: one that was altered is evidence too. Only a proof without cosignatures
+        gives way to one of the same entry that has some. Raises Outage, and Unsound where the log is refused.
         """
         there = self._folder.names()
         with self._store.reading() as connection:
@@ -85,7 +91,26 @@ class Chain:
             if entry is not None and _is(copy, entry):
                 self._folder.write(name, copy)
                 written.append(name)
+        self._proofs.keep({entry.body["name"]: entry.seq for entry in self.entries()})
         return written
+
+    def proof(self, name: str) -> bytes:
+        """The C2SP tlog-proof of a report's entry, from the folder or the log, whichever has cosignatures.
+
+        Raises NotFound where there is no report of that name, or its entry is not signed yet; Unsound where the log
+        is refused and there is no file.
+        """
+        return self._proofs.read(name, self._known(name).seq)
+
+    def prove(self, name: str) -> None:
+        """Write a report's proof beside it where it can be had. Raises NotFound, Outage and Unsound."""
+        self._proofs.keep({name: self._known(name).seq})
+
+    def _known(self, name: str) -> Entry:
+        entry = self.entry(name)
+        if entry is None:
+            raise _none_such()
+        return entry
 
     def entry(self, name: str) -> Entry | None:
         """The ledger entry that speaks of a report, the newest where there are several; None where there is none."""
@@ -102,6 +127,10 @@ class Chain:
             return self._folder.read(name)
         except (NotFound, Outage):  # another machine's folder, or a broken one: the database has it as well
             return None
+
+
+def _none_such() -> NotFound:
+    return NotFound("there is no report of that name", remedy="`GET /v1/purges` lists the reports.")
 
 
 def _is(content: bytes | None, entry: Entry) -> bool:

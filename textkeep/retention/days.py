@@ -18,6 +18,10 @@ COUNTED: Final = frozenset(STATES[STATES.index("committed") :])
 """The states in which a day has been counted for good."""
 
 
+CARRIED_OVER: Final = frozenset({"kept", "witnessed"})
+"""The states in which held texts were carried over, and a hold may still add to them."""
+
+
 @dataclass(frozen=True, slots=True)
 class DayRow:
     """A day as `GET /v1/days` shows it; `taken` counts accepted texts and versions, None is unknown.
@@ -49,6 +53,12 @@ def standing(connection: Connection) -> list[ShelfState]:
     return [ShelfState(row.name, row.state) for row in rows]
 
 
+def states_of(connection: Connection, names: Collection[str]) -> tuple[ShelfState, ...]:
+    """The states of shelves, in the order given."""
+    there = {each.name: each for each in standing(connection)}
+    return tuple(there[name] for name in names if name in there)
+
+
 def due(connection: Connection, now: datetime) -> list[Day]:
     """The days due at `now`, oldest first."""
     return due_days(standing(connection), now)
@@ -61,14 +71,20 @@ def day_rows(connection: Connection, wanted: Collection[Day] | None = None) -> l
         there = [(day, state) for day, state in there if day in wanted]
     taken = _taken(connection, None if wanted is None else [day.shelf for day, state in there if state not in COUNTED])
     return [
-        _counted(day, state, found.load(connection, day.shelf)) if state in COUNTED else _waiting(day, state, taken)
+        _counted(day, state, found.load(connection, day.shelf))
+        if state in COUNTED
+        else _waiting(connection, day, state, taken)
         for day, state in there
     ]
 
 
-def _waiting(day: Day, state: str, taken: Mapping[str, tuple[int, int]]) -> DayRow:
+def _waiting(connection: Connection, day: Day, state: str, taken: Mapping[str, tuple[int, int]]) -> DayRow:
     texts, versions = taken.get(day.shelf, (0, 0))
-    return DayRow(day.shelf, state, texts + versions, versions, 0, 0, 0, moment(day.due()))
+    holds = None
+    if state in CARRIED_OVER and (purge := found.load(connection, day.shelf)) is not None:
+        holds = purge.facts.holds
+    kept = 0 if holds is None else holds.kept
+    return DayRow(day.shelf, state, texts + versions, versions, kept, 0, 0, moment(day.due()))
 
 
 def _counted(day: Day, state: str, purge: PurgeRow | None) -> DayRow:

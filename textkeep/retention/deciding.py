@@ -1,17 +1,26 @@
 """The first four steps of a purge: intent, kept, witnessed, committed. Until the last of them nothing is destroyed."""
 
+from datetime import datetime
 from typing import Final
 
+from sqlalchemy import Connection
+
 from textkeep.archive.keyring import Keyring
-from textkeep.archive.shelf import Day
+from textkeep.archive.shelf import Day, Generation, is_kept
+from textkeep.archive.shelves import Shelves
 from textkeep.errors import Conflict
 from textkeep.ledger.log import moment
+from textkeep.retention import releases_due
 from textkeep.retention.absence import LookedAgain
+from textkeep.retention.awaiting import Awaited, Awaiting
 from textkeep.retention.census import Census, take_census
-from textkeep.retention.facts import Holds, Line, ring_of
+from textkeep.retention.destruction import Destruction
+from textkeep.retention.facts import Checkpointed, Holds, Line, Released, ring_of
 from textkeep.retention.guards import earliest
 from textkeep.retention.holds import HoldsInForce
+from textkeep.retention.leaves import numbers_beside
 from textkeep.retention.moving import Held, Mover, Order
+from textkeep.store.engine import Store
 
 AGAIN: Final = "earlier shelves"
 """The name of the line about shelves that were purged before."""
@@ -19,68 +28,182 @@ AGAIN: Final = "earlier shelves"
 NAMED: Final = 10
 """How many slices a reason names; the report lists all of them."""
 
+RELEASES_SAID: Final = 40
+"""How many releases an intent names; the report names all of them."""
+
 
 class Deciding:
-    """Makes sure that a day may go, and counts what goes."""
+    """Makes sure that a shelf may go, and counts what goes."""
 
-    def __init__(self, mover: Mover, holds: HoldsInForce, keyring: Keyring) -> None:
+    def __init__(
+        self,
+        mover: Mover,
+        holds: HoldsInForce,
+        destruction: Destruction,
+        awaiting: Awaiting,
+        store: Store,
+        shelves: Shelves,
+        keyring: Keyring,
+    ) -> None:
         self._mover = mover
         self._holds = holds
+        self._destruction = destruction
+        self._awaiting = awaiting
+        self._store = store
+        self._shelves = shelves
         self._keyring = keyring
 
-    def intent(self, day: Day, order: Order) -> None:
-        """From here the shelf takes no more texts. Raises Conflict for a day that is not due by every clock."""
+    def intent(self, shelf: str, order: Order) -> None:
+        """From here the shelf takes no more texts.
+
+        Raises Conflict for a day that is not due by every clock, and for a shelf of held texts for which no release is
+        in effect. For the latter the next generation is open before: what is still held always has where to go.
+        """
         cutoff = earliest(order.readings)
-        if day.due() > cutoff:
+        kept = is_kept(shelf)
+        if kept:
+            self._open_next(shelf, order, cutoff)
+        elif Day.named(shelf).due() > cutoff:
             raise Conflict("the day's last text is not 400 days old yet; nothing was destroyed")
 
         def work(held: Held) -> Line:
             facts = held.facts
+            if kept:
+                facts.released = self._released(held.connection, shelf, cutoff)
             facts.asked_by, facts.confirmed_days = order.asked_by, order.confirmed_days
             facts.cutoff = moment(cutoff)
             facts.clocks = {reading.clock: moment(reading.at) for reading in order.readings}
             facts.last_seen = None if order.last_seen is None else moment(order.last_seen)
             facts.readback = [_looked_again(order.again)]
-            held.write("intent", "intent", {"cutoff": facts.cutoff, "clocks": facts.clocks})
-            return Line("intent", "pass", "by every clock the day's last text is 400 days old; no more texts are taken")
+            said: dict[str, object] = {"cutoff": facts.cutoff, "clocks": facts.clocks}
+            if not kept:
+                held.write("intent", "intent", said)
+                reason = "by every clock the day's last text is 400 days old; no more texts are taken"
+                return Line("intent", "pass", reason)
+            said["releases"] = [each.hold for each in facts.released[:RELEASES_SAID]]
+            held.write("intent", "intent", {**said, "released": len(facts.released)})
+            number = len(facts.released)
+            return Line("intent", "pass", f"{number} releases are in effect by every clock; nothing more is kept here")
 
-        self._mover.move(day, order.turn, "open", "intent", work)
+        self._mover.move(shelf, order.turn, "open", "intent", work)
 
-    def kept(self, day: Day, order: Order) -> None:
-        """What holds cover is carried over; the digest says which holds that were."""
+    def kept(self, shelf: str, order: Order) -> None:
+        """What holds cover is carried over; the digest says which holds that were.
+
+        It begins when every entry that speaks of the shelf is signed. Raises Outage where that takes too long.
+        """
+        awaited = self._awaiting.entries_of(shelf, order.turn)
+        if awaited is None:
+            return
+        kept = self._holds.keep(order.turn.transaction, shelf)
+
+        def work(held: Held) -> Line | None:
+            digest = kept.digest.hex()
+            if digest != held.digest:
+                return None
+            _note(held, "intent", awaited.document())
+            held.facts.holds = Holds(
+                digest,
+                list(kept.holds),
+                kept.examined,
+                kept.kept,
+                kept.undecided,
+                list(kept.slices),
+                kept.records_examined,
+                kept.records_kept,
+                kept.records_undecided,
+            )
+            return _kept_line(held.facts.holds)
+
+        self._mover.move(shelf, order.turn, "intent", "kept", work)
+
+    def witnessed(self, shelf: str, order: Order) -> None:
+        """The intent is inside a signed checkpoint, and cosigned where witnesses are set, or nothing further happens.
+
+        Raises Outage and NotWitnessed.
+        """
+        intent = self._mover.entry(shelf, "intent")
+        awaited = Awaited(None) if intent is None else self._awaiting.witnessed(intent, order.turn)
+        if awaited is None:
+            return
 
         def work(held: Held) -> Line:
-            kept = self._holds.keep(held.connection, held.shelf)
-            digest = kept.digest.hex()
-            held.facts.holds = Holds(digest, list(kept.holds), kept.examined, kept.kept, kept.undecided)
-            if not kept.holds:
-                return Line("kept", "pass", "no hold is in force: nothing is covered and nothing was carried over")
-            said = f"{kept.kept} texts were carried over and read back, {kept.undecided} of them undecided"
-            return Line("kept", "pass", said)
+            _note(held, "witnessed", awaited.document())
+            return _witnessed_line(intent, awaited)
 
-        self._mover.move(day, order.turn, "intent", "kept", work)
+        self._mover.move(shelf, order.turn, "kept", "witnessed", work)
 
-    def witnessed(self, day: Day, order: Order) -> None:
-        """Nothing is signed in this version, and the report says so."""
-
-        def work(_held: Held) -> Line:
-            return Line("witnessed", "none", "nothing is signed yet: no checkpoint holds the intent, no witness saw it")
-
-        self._mover.move(day, order.turn, "kept", "witnessed", work)
-
-    def committed(self, day: Day, order: Order) -> None:
+    def committed(self, shelf: str, order: Order) -> None:
         """The point of no return: the holds are still those of step 2, or it goes back; everything is counted."""
 
         def work(held: Held) -> Line | None:
             facts = held.facts
-            if facts.holds is None or facts.holds.digest != held.digest:
+            if not self._destruction.may_commit(held.connection, None if facts.holds is None else facts.holds.digest):
                 return None
-            facts.census = take_census(held.connection, held.shelf, self._holds.leaves(held.connection, held.shelf))
+            with numbers_beside(self._store, held.connection, held.shelf) as numbers:
+                kept = self._holds.leaves(held.connection, held.shelf)
+                facts.census = take_census(held.connection, held.shelf, kept, numbers)
             facts.ring_before = ring_of(self._keyring.status())
             held.write("committed", "committed", _decision(facts.census, held.digest))
-            return _counted(facts.census)
+            return _counted(facts.census, facts.holds)
 
-        self._mover.move(day, order.turn, "witnessed", "committed", work)
+        self._mover.move(shelf, order.turn, "witnessed", "committed", work)
+
+    def _open_next(self, shelf: str, order: Order, cutoff: datetime) -> None:
+        """Open the generation that takes what is still held. Raises Conflict where the shelf may not go."""
+        with order.turn.transaction() as connection:
+            self._released(connection, shelf, cutoff)
+        self._shelves.open_generation(Generation.named(shelf).next(), cutoff)
+
+    def _released(self, connection: Connection, shelf: str, cutoff: datetime) -> list[Released]:
+        """The releases for which a shelf goes. Raises Conflict where there is none, or a day is half way through."""
+        released = releases_due.due(connection, shelf, cutoff)
+        if not released:
+            raise Conflict("no release is in effect for what is held there; nothing was destroyed")
+        undecided = [
+            each.name
+            for each in self._shelves.list(connection)
+            if not is_kept(each.name) and each.state in ("intent", "kept", "witnessed")
+        ]
+        if undecided:
+            raise Conflict("a day is being purged whose held texts may lie on that shelf; nothing was destroyed")
+        return released
+
+
+def _note(held: Held, step: str, document: Checkpointed | None) -> None:
+    if document is not None:
+        held.facts.checkpoints[step] = document
+
+
+def _kept_line(holds: Holds) -> Line:
+    if not holds.holds:
+        return Line("kept", "pass", "no hold is in force: nothing is covered and nothing was carried over")
+    said = (
+        f"of {holds.examined} texts looked at {holds.kept} are held, each carried over and read back;"
+        f" of {holds.records_examined} quarantined records {holds.records_kept}"
+    )
+    if not holds.undecided and not holds.records_undecided:
+        return Line("kept", "pass", said)
+    named = ", ".join(holds.slices[:NAMED])
+    where = f", in slices {named}" if named else ""
+    return Line(
+        "kept",
+        "unknown",
+        f"{said}; {holds.undecided} texts{where} and {holds.records_undecided} records did not open or could not be"
+        " decided: they count as held and were carried over as they are",
+    )
+
+
+def _witnessed_line(intent: int | None, awaited: Awaited) -> Line:
+    if intent is None:
+        return Line("witnessed", "unknown", "it is not on record which entry is the intent")
+    signed = awaited.signature
+    if signed is None:
+        return Line("witnessed", "none", "nothing is signed yet: no checkpoint holds the intent, no witness saw it")
+    said = f"the intent is inside the signed checkpoint of size {signed.size}"
+    if not awaited.required:
+        return Line("witnessed", "pass", f"{said}; no witness is set")
+    return Line("witnessed", "pass", f"{said}, cosigned by {', '.join(sorted(signed.witnesses))}")
 
 
 def sums(census: Census | None) -> Line:
@@ -93,17 +216,20 @@ def sums(census: Census | None) -> Line:
     return Line("sums", "fail", f"does not hold: {said}")
 
 
-def _counted(census: Census) -> Line:
+def _counted(census: Census, holds: Holds | None) -> Line:
     wrong = []
     if census.differing:
         named = ", ".join(each.slice for each in census.differing[:NAMED])
         wrong.append(f"{len(census.differing)} slices are not as the ledger says: {named}")
-    if census.quarantined != census.quarantine_found:
-        wrong.append(f"{census.quarantined} records were quarantined and {census.quarantine_found} are there")
+    waiting = census.quarantined - census.returned
+    if waiting != census.quarantine_found:
+        wrong.append(f"{waiting} records were quarantined and not returned, and {census.quarantine_found} are there")
     if census.reading is not None and census.reading.altered:
         wrong.append(
             f"{census.reading.altered} slices read ahead were not the same when read again; all were read again"
         )
+    if holds is not None and census.kept != holds.kept:
+        wrong.append(f"{holds.kept} texts are held and {census.kept} of what was taken lie where held texts are")
     if sums(census).verdict == "fail":
         wrong.append("the sums do not add up")
     if wrong:

@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from textkeep.archive.keyring import RingStatus
-from textkeep.retention.census import Census
+from textkeep.retention.census import Census, Span
+from textkeep.retention.holds import HoldKept
 from textkeep.store.tables import purges
 
 Verdict = Literal["pass", "fail", "unknown", "none"]
@@ -30,14 +31,49 @@ class Line(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Released(msgspec.Struct, frozen=True):
+    """A release that made a shelf of held texts go: its hold, its approval, the `seq` of its entry, the two persons."""
+
+    hold: str
+    approval: str
+    entry: int
+    approved_at: str
+    effective_at: str
+    asked_by: str | None = None
+    approved_by: str | None = None
+
+
 class Holds(msgspec.Struct, frozen=True):
-    """What the holds in force were, and what they did."""
+    """What the holds in force were, and what they did: each of them, and all together.
+
+    `kept` counts texts, once each, and among them `undecided`, those that could not be opened or decided; `slices`
+    names where these lay (hex). Of quarantined records `records_kept` were kept, of which `records_undecided` did not
+    open.
+    """
 
     digest: str
-    holds: list[str]
+    holds: list[HoldKept]
     examined: int
     kept: int
     undecided: int
+    slices: list[str] = []
+    records_examined: int = 0
+    records_kept: int = 0
+    records_undecided: int = 0
+
+
+class Checkpointed(msgspec.Struct, frozen=True):
+    """A signed checkpoint that a step waited for; `required` are the witnesses that were set, `witnesses` who cosigned.
+
+    `note` is its text, `time_token` a token of a time-stamping authority over it (base64), where one is set.
+    """
+
+    size: int
+    note: str
+    at: str
+    witnesses: list[str]
+    required: list[str] = []
+    time_token: str | None = None
 
 
 class Ring(msgspec.Struct, frozen=True):
@@ -57,6 +93,33 @@ class Evicted(msgspec.Struct, frozen=True):
     waiting: list[str]
 
 
+class KeyCopy(msgspec.Struct, frozen=True):
+    """A backup of the keyring that holds a secret, and from when on nobody can open it; None where nobody knows."""
+
+    id: str
+    made_at: str
+    expires_at: str
+    root_kind: str
+    ends_at: str | None
+
+
+class Erased(msgspec.Struct, frozen=True):
+    """When a secret is gone for good, as it was known when the report was written; None where that is not known."""
+
+    erased_at: str | None
+    reason: str
+    copies: list[KeyCopy]
+
+
+class Overdue(msgspec.Struct, frozen=True):
+    """A hold in force whose review is due, whosever it is; `entry` is its place in the ledger's tree, if signed."""
+
+    hold: str
+    org: str
+    entry: int | None
+    review_at: str
+
+
 def ring_of(status: RingStatus) -> Ring:
     """What a report says of the keyring."""
     return Ring(status.generation, status.root, status.root_kind)
@@ -65,7 +128,9 @@ def ring_of(status: RingStatus) -> Ring:
 class Facts(msgspec.Struct, kw_only=True):
     """What is known so far; what is not stays None or absent and is reported as `unknown`.
 
-    `at`, `entries` and `lines` are by step: when it was done, the `seq` of its ledger entry, its verdict.
+    `at`, `entries`, `lines` and `checkpoints` are by step: when it was done, the `seq` of its ledger entry, its
+    verdict, the checkpoint it waited for. `indices` gives the place in the ledger's tree by `seq`, once it is signed;
+    `counted` the spans of places of the entries that the census counted, by what they speak of.
     """
 
     asked_by: str | None = None
@@ -76,13 +141,19 @@ class Facts(msgspec.Struct, kw_only=True):
     at: dict[str, str] = {}
     entries: dict[str, int] = {}
     lines: dict[str, Line] = {}
+    released: list[Released] = []
     holds: Holds | None = None
+    checkpoints: dict[str, Checkpointed] = {}
+    indices: dict[int, int] = {}
+    counted: dict[str, list[Span]] = {}
     census: Census | None = None
     ring_before: Ring | None = None
     ring_after: Ring | None = None
     secret: str | None = None
     rows_dropped: dict[str, int] | None = None
     evicted: Evicted | None = None
+    erased: Erased | None = None
+    overdue: list[Overdue] = []
     readback: list[Line] = []
 
 

@@ -1,4 +1,7 @@
-"""The folder of reports: `SHELF.json` and `missed-run-DATE.json`, each there whole or not at all."""
+"""The folder of reports: `SHELF.json` and `missed-run-DATE.json`, and beside each its proof, `.tlog-proof`.
+
+Each file is there whole or not at all.
+"""
 
 import os
 import re
@@ -7,20 +10,23 @@ from typing import Final
 
 from textkeep.errors import NotFound, Outage
 
+REPORT: Final = ".json"
+PROOF: Final = ".tlog-proof"
+
 _NAME: Final = re.compile(r"[0-9a-z][0-9a-z-]{0,99}")
 _RETRY_AFTER: Final = 30
 
 
 class ReportFolder:
-    """Writes and reads reports by name."""
+    """Writes and reads reports and their proofs by name."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def write(self, name: str, content: bytes) -> None:
-        """Put a report in place, durably: a temporary file, synced, renamed, the folder synced. Raises Outage."""
-        whole = self._path(name)
-        half = self._folder / f".{name}.new"
+    def write(self, name: str, content: bytes, suffix: str = REPORT) -> None:
+        """Put a file in place, durably: a temporary one, synced, renamed, the folder synced. Raises Outage."""
+        whole = self._path(name, suffix)
+        half = self._folder / f".{name}{suffix}.new"
         try:
             self._folder.mkdir(mode=0o750, parents=True, exist_ok=True)
             with half.open("wb") as file:
@@ -36,9 +42,9 @@ class ReportFolder:
         except OSError as exc:
             raise Outage("a report cannot be written", retry_after=_RETRY_AFTER) from exc
 
-    def read(self, name: str) -> bytes:
-        """The bytes of a report. Raises NotFound, and Outage where it is there and cannot be read."""
-        path = self._path(name)
+    def read(self, name: str, suffix: str = REPORT) -> bytes:
+        """The bytes of a file. Raises NotFound, and Outage where it is there and cannot be read."""
+        path = self._path(name, suffix)
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -46,14 +52,14 @@ class ReportFolder:
         except OSError as exc:
             raise Outage("a report cannot be read", retry_after=_RETRY_AFTER) from exc
 
-    def names(self) -> set[str]:
-        """The names of the reports there are. Raises Outage where the folder is there and cannot be read."""
+    def names(self, suffix: str = REPORT) -> set[str]:
+        """The names of the files there are. Raises Outage where the folder is there and cannot be read."""
         try:
-            return {path.stem for path in self._folder.glob("*.json") if _NAME.fullmatch(path.stem)}
+            return {path.stem for path in self._folder.glob(f"*{suffix}") if _NAME.fullmatch(path.stem)}
         except OSError as exc:
             raise Outage("the folder of reports cannot be read", retry_after=_RETRY_AFTER) from exc
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str, suffix: str) -> Path:
         if not _NAME.fullmatch(name):
             raise NotFound("there is no report of that name", remedy="`GET /v1/purges` lists the reports.")
-        return self._folder / f"{name}.json"
+        return self._folder / f"{name}{suffix}"

@@ -1,17 +1,16 @@
-"""Retention over HTTP: the rule, how each day stands, the purges and their reports, and starting a run by hand."""
+"""Retention over HTTP: the rule, how each day stands, the list of reports, and starting a run by hand."""
 
 from dataclasses import asdict
 from typing import Annotated, Any, Final, NoReturn
 
-from fastapi import APIRouter, Depends, Response
-from fastapi import Path as InPath
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from textkeep.access.http import caller
 from textkeep.access.principal import Principal
 from textkeep.access.rules import require
-from textkeep.archive.shelf import Day
+from textkeep.archive.shelf import Day, is_kept
 from textkeep.clock import Clock
 from textkeep.errors import RetentionFixed
 from textkeep.ledger.log import Entry, moment
@@ -25,7 +24,6 @@ MOST_DAYS: Final = 100_000
 """The largest number of days that can be confirmed."""
 
 Caller = Annotated[Principal, Depends(caller)]
-ReportName = Annotated[str, InPath(min_length=1, max_length=100)]
 
 
 class Refused(JSONResponse):
@@ -49,7 +47,7 @@ class RunRequest(BaseModel):
 
 
 def router(store: Store, purge: Purge, chain: Chain, clock: Clock) -> APIRouter:
-    """The routes `/v1/retention`, `/v1/days`, `/v1/purges` and `/v1/reports/{shelf}`."""
+    """The routes `/v1/retention`, `/v1/days` and `/v1/purges`."""
     routes = APIRouter(prefix="/v1", tags=["retention"])
     _add_rule(routes)
     _add_days(routes, store, clock)
@@ -103,16 +101,16 @@ def _add_purges(routes: APIRouter, purge: Purge, chain: Chain) -> None:
         require(principal, "reports.read", None)
         return [_purge(entry) for entry in chain.entries()]
 
-    @routes.get("/reports/{shelf}")
-    def get_report(principal: Caller, shelf: ReportName) -> Response:
-        """A report, exactly as it was written; its SHA-256 is what the ledger holds."""
-        require(principal, "reports.read", None)
-        return Response(chain.read(shelf), media_type="application/json")
+
+def _kind(entry: Entry) -> str:
+    if entry.kind == "missed-run":
+        return entry.kind
+    return "release" if is_kept(entry.body["name"]) else "day"
 
 
 def _purge(entry: Entry) -> dict[str, Any]:
     return {
-        "kind": "missed-run" if entry.kind == "missed-run" else "day",
+        "kind": _kind(entry),
         "name": entry.body["name"],
         "number": entry.body.get("purge"),
         "attempt": entry.body.get("attempt"),

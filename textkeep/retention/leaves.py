@@ -5,15 +5,19 @@ that both can be compared with what is found here.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from itertools import compress, groupby
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from textkeep.archive.accepting import leaf
 from textkeep.ledger import tree
+from textkeep.store.engine import Store
 from textkeep.store.tables import texts_of
 
 PORTION: Final = 10_000
@@ -21,6 +25,10 @@ PORTION: Final = 10_000
 
 MOST_SLICES: Final = 256
 """How many slices one statement asks for."""
+
+
+Numbers = Callable[[], Mapping[int, int]]
+"""Gives how many rows each slice of a shelf has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +46,23 @@ NOTHING: Final = Found(0, tree.root_of_set([]).hex(), {})
 
 @dataclass(frozen=True, slots=True)
 class Members:
-    """The leaves of one slice, and how many are of each organisation (hex)."""
+    """The leaves of one slice, and of each the organisation (handle) it is of."""
 
     leaves: list[bytes]
-    orgs: Mapping[str, int]
+    owners: list[bytes]
 
     def found(self) -> Found:
         """What is told of the set."""
-        return Found(len(self.leaves), tree.root_of_set(self.leaves).hex(), self.orgs)
+        return self.without(())
 
     def without(self, kept: Collection[bytes]) -> Found:
-        """What is told of the set without these leaves; of organisations nothing."""
-        left = [each for each in self.leaves if each not in kept]
-        return Found(len(left), tree.root_of_set(left).hex(), {})
+        """What is told of the set without these leaves."""
+        left, owners = self.leaves, self.owners
+        if kept:
+            there = [each not in kept for each in left]
+            left, owners = list(compress(left, there)), list(compress(owners, there))
+        orgs = {org.hex(): number for org, number in Counter(owners).items()}
+        return Found(len(left), tree.root_of_set(left).hex(), orgs)
 
 
 def numbers(connection: Connection, shelf: str) -> dict[int, int]:
@@ -58,6 +70,24 @@ def numbers(connection: Connection, shelf: str) -> dict[int, int]:
     table = texts_of(shelf)
     rows = connection.execute(select(table.c.slice, func.count()).group_by(table.c.slice))
     return {row[0]: row[1] for row in rows}
+
+
+@contextmanager
+def numbers_beside(store: Store, connection: Connection, shelf: str) -> Iterator[Numbers]:
+    """What gives `numbers`; where the store has readers beside a writer they are counted in the meantime.
+
+    The caller holds the shelf's lock, so that its own connection and a reader's snapshot see the same rows.
+    """
+    if not store.shared:
+        yield partial(numbers, connection, shelf)
+        return
+
+    def read() -> dict[int, int]:
+        with store.reading() as reader:
+            return numbers(reader, shelf)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
+        yield pool.submit(read).result
 
 
 def portions(wanted: Mapping[int, int], rows: int = PORTION) -> Iterator[list[int]]:
@@ -85,8 +115,8 @@ def members(connection: Connection, shelf: str, slices: Collection[int]) -> Iter
     rows = connection.execute(wanted, {"wanted": list(slices)})
     for slice_id, group in groupby(rows, key=lambda row: row[0]):
         leaves: list[bytes] = []
-        orgs: Counter[bytes] = Counter()
+        owners: list[bytes] = []
         for _, org, commitment in group:
             leaves.append(leaf(org, commitment))
-            orgs[org] += 1
-        yield slice_id, Members(leaves, {org.hex(): number for org, number in orgs.items()})
+            owners.append(org)
+        yield slice_id, Members(leaves, owners)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from textkeep.archive.shelf import Day, State
+from textkeep.archive.shelf import State
 from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock
 from textkeep.ledger import log
@@ -68,12 +68,18 @@ class Mover:
         self._holds = holds
         self._clock = clock
 
-    def state(self, day: Day) -> State | None:
-        """How far a day is; None where it has no shelf."""
+    def state(self, shelf: str) -> State | None:
+        """How far a shelf is; None where there is none."""
         with self._store.reading() as connection:
-            return self._shelves.states(connection, [day.shelf]).get(day.shelf)
+            return self._shelves.states(connection, [shelf]).get(shelf)
 
-    def move(self, day: Day, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
+    def entry(self, shelf: str, step: State) -> int | None:
+        """The `seq` of the ledger entry of a step, or None where that is not on record."""
+        with self._store.reading() as connection:
+            purge = found.load(connection, shelf)
+        return None if purge is None else purge.facts.entries.get(step)
+
+    def move(self, shelf: str, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
         """Do `work` and move on, in one transaction under the locks; back to `intent` where `work` gives no line.
 
         The lease comes first, then the lock of the holds, always, so that placing a hold and purging never wait for
@@ -81,22 +87,22 @@ class Mover:
         """
         with turn.transaction() as connection:
             digest = self._holds.digest(connection).hex()
-            if self._shelves.lock(connection, [day.shelf], exclusive=True).get(day.shelf) != was:
+            if self._shelves.lock(connection, [shelf], exclusive=True).get(shelf) != was:
                 return
             now = self._clock()
-            purge = found.load(connection, day.shelf) or found.begin(connection, day.shelf, Facts(), now)
+            purge = found.load(connection, shelf) or found.begin(connection, shelf, Facts(), now)
             line = work(Held(connection, purge, digest, now))
             if line is not None:
                 purge.facts.lines[becomes] = line
                 purge.facts.at[becomes] = moment(now)
             found.save(connection, purge)
-            self._shelves.set_state(connection, day.shelf, "intent" if line is None else becomes)
+            self._shelves.set_state(connection, shelf, "intent" if line is None else becomes)
 
-    def resume(self, day: Day, turn: Turn) -> None:
-        """Count another attempt at a day whose purge was cut off."""
+    def resume(self, shelf: str, turn: Turn) -> None:
+        """Count another attempt at a shelf whose purge was cut off."""
         with turn.transaction() as connection:
-            state = self._shelves.lock(connection, [day.shelf], exclusive=True).get(day.shelf)
-            purge = found.load(connection, day.shelf)
+            state = self._shelves.lock(connection, [shelf], exclusive=True).get(shelf)
+            purge = found.load(connection, shelf)
             if purge is not None and state != "reported":
                 purge.attempt += 1
                 found.save(connection, purge)

@@ -2,31 +2,33 @@
 
 A report holds handles, counts, roots and times, and no personal data. What the facts do not show is `unknown`; nothing
 is filled in. The record is the canonical JSON (RFC 8785); its digest is the SHA-256 of exactly those bytes.
+`docs/purge-report.md` explains every member to an auditor, and `ledger/report_form.py` reads what a verifier needs.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import rfc8785
 
-from textkeep.archive.shelf import STATES, Day
+from textkeep.archive.shelf import STATES, Day, is_kept
 from textkeep.ledger.log import moment
-from textkeep.retention.census import Census
-from textkeep.retention.facts import SCHEDULE, Facts, Line, PurgeRow, Verdict
+from textkeep.retention import report_parts as parts
+from textkeep.retention.facts import SCHEDULE, Facts, Line, Overdue, PurgeRow, Verdict
 from textkeep.retention.policy import RETENTION, policy_digest
 from textkeep.retention.provenance import build, crypto
+from textkeep.retention.report_parts import UNKNOWN, Document, or_unknown
 
 FORMAT: Final = "textkeep-purge-report-v1"
-UNKNOWN: Final = "unknown"
 STEPS: Final = STATES[1:]
 
 CLAIM: Final = (
-    "A cryptographic erase of logical records. This report is not signed yet and no witness has seen it: it binds"
-    " nobody who controls the keyring's host or the database. It does not show that no copy of a key exists, that the"
-    " source sent everything, or that what a producer sent is true."
+    "A cryptographic erase of logical records. Verified with its proof, this report shows: the ledger's key signed it,"
+    " the ledger contains it, it has not changed since a witness (or the holder of an earlier checkpoint) saw it, and"
+    " its sets and totals agree. It does not show that no copy of a key exists, that the source sent everything, or"
+    " that what a producer sent is true; without a witness the ledger binds only those who lack its key."
 )
 
 NOT_COVERED: Final = (
@@ -39,20 +41,7 @@ NOT_COVERED: Final = (
 )
 """What the erasure does not reach, said out loud."""
 
-ERASED_REASON: Final = (
-    "whether a copy of the keyring exists outside this archive is not known to it; a person must delete such a copy"
-    " together with the root key that seals it"
-)
-
-READ_AHEAD: Final = (
-    "every row was counted, slice by slice, at the decision, and once more in all when the table was dropped. What the"
-    " rows of a slice were was seen when it was read: a row of a slice read ahead that somebody with the database's own"
-    " rights altered afterwards, without changing how many there are, is seen only where the slice was among those"
-    " sampled"
-)
-"""What reading ahead shows and what it does not, said in each report."""
-
-Document = dict[str, Any]
+NO_RUN: Final = "no purge run was made on this day: the service was not running, or its schedule was not"
 
 
 def canonical(document: Document) -> bytes:
@@ -73,53 +62,63 @@ def verdict_of(lines: Iterable[Line]) -> Verdict:
 
 
 def day_report(purge: PurgeRow, *, reported_at: datetime, previous: str | None) -> Document:
-    """The report of a day's purge; `previous` is the digest of the report before it, None for the first."""
+    """The report of a shelf's purge, of a day or of a release; `previous` is the digest of the report before it.
+
+    `previous` is None for the first.
+    """
     facts = purge.facts
     lines = [_step(facts, step) for step in STEPS]
+    at = {**facts.at, "reported": moment(reported_at)}
+    erased_at, why = parts.erased(facts)
     return {
         "format": FORMAT,
-        "kind": "day",
+        "kind": "release" if is_kept(purge.shelf) else "day",
         "shelf": purge.shelf,
         "number": purge.number,
         "attempt": purge.attempt,
         "verdict": verdict_of((*lines, *facts.readback)),
         "claim": CLAIM,
-        "signed": "not signed yet",
-        "witness": "none",
-        "time": "host clock only",
+        "signed": parts.signed(purge.shelf, facts),
+        "witnesses": parts.witnesses(facts),
+        "time": parts.time(facts),
+        "time_token": parts.time_token(facts),
         "opened_at": moment(purge.opened_at),
         "committed_at": facts.at.get("committed", UNKNOWN),
         "closed_at": UNKNOWN if purge.closed_at is None else moment(purge.closed_at),
-        "erased_at": UNKNOWN,
-        "erased_at_reason": ERASED_REASON,
+        "erased_at": erased_at,
+        "erased_at_reason": why,
         "reported_at": moment(reported_at),
-        "steps": [_step_document(facts, line) for line in lines],
+        "steps": [_step_document(facts, line, at.get(line.name, UNKNOWN)) for line in lines],
         "cutoff": _cutoff(purge.shelf, facts),
-        **_census(facts.census),
-        "holds": UNKNOWN if facts.holds is None else msgspec.to_builtins(facts.holds),
-        "keys": _keys(facts),
+        **parts.counted(purge.shelf, facts),
+        "holds": parts.holds(facts),
+        "reviews_overdue": parts.overdue(facts.overdue),
+        "keys": parts.keys(facts),
         "nodes": UNKNOWN if facts.evicted is None else msgspec.to_builtins(facts.evicted),
-        "rows_dropped": _or_unknown(facts.rows_dropped),
+        "rows_dropped": or_unknown(facts.rows_dropped),
         "readback": [msgspec.to_builtins(line) for line in facts.readback] or UNKNOWN,
         "not_covered": list(NOT_COVERED),
-        "responsible": {"asked_by": facts.asked_by or UNKNOWN, "confirmed_days": facts.confirmed_days},
+        "responsible": parts.responsible(facts),
         **_made_by(previous),
     }
 
 
-def missed_run_report(day: Day, waiting: Sequence[Day], *, reported_at: datetime, previous: str | None) -> Document:
+def missed_run_report(
+    day: Day, waiting: Sequence[Day], overdue: Sequence[Overdue], *, reported_at: datetime, previous: str | None
+) -> Document:
     """The report of a day on which no purge run was made; `waiting` are the days that were due and stayed."""
     return {
         "format": FORMAT,
         "kind": "missed-run",
         "day": day.shelf,
         "verdict": "fail",
-        "reason": "no purge run was made on this day: the service was not running, or its schedule was not",
+        "reason": NO_RUN,
         "waiting": [each.shelf for each in waiting],
-        "signed": "not signed yet",
-        "witness": "none",
-        "time": "host clock only",
+        "claim": CLAIM,
+        "signed": {"says": parts.own_entry(f"missed-run-{day.shelf}")},
+        "time": parts.HOST_CLOCK,
         "reported_at": moment(reported_at),
+        "reviews_overdue": parts.overdue(overdue),
         "responsible": {"asked_by": SCHEDULE},
         **_made_by(previous),
     }
@@ -140,78 +139,27 @@ def _step(facts: Facts, step: str) -> Line:
     return facts.lines.get(step) or Line(step, "unknown", "nothing is on record of this step")
 
 
-def _step_document(facts: Facts, line: Line) -> Document:
+def _step_document(facts: Facts, line: Line, at: str) -> Document:
     return {
         "step": line.name,
         "verdict": line.verdict,
         "reason": line.reason,
-        "at": facts.at.get(line.name, UNKNOWN),
-        "entry": facts.entries.get(line.name),
+        "at": at,
+        "entry": parts.place(facts, facts.entries.get(line.name)),
     }
 
 
 def _cutoff(shelf: str, facts: Facts) -> Document:
     return {
-        "due_at": moment(Day.named(shelf).due()),
-        "told_by": _or_unknown(facts.cutoff),
+        "due_at": _due(shelf, facts),
+        "told_by": or_unknown(facts.cutoff),
         "clocks": facts.clocks or UNKNOWN,
-        "last_seen": _or_unknown(facts.last_seen),
+        "last_seen": or_unknown(facts.last_seen),
     }
 
 
-def _census(census: Census | None) -> Document:
-    if census is None:
-        names = ("totals", "organisations", "received", "slices", "roots", "quarantine", "refusals", "papers")
-        return dict.fromkeys(names, UNKNOWN)
-    return {
-        "totals": {
-            "taken": census.taken,
-            "versions": census.versions,
-            "kept": census.kept,
-            "destroyed": census.destroyed,
-            "lost": census.lost,
-            "found": census.found,
-            "strays": census.strays,
-        },
-        "organisations": [msgspec.to_builtins(each) for each in census.orgs],
-        "received": {"first": census.first_received, "last": census.last_received},
-        "slices": {
-            "counted": census.slices,
-            "entries": [list(span) for span in census.entries],
-            "differing": [msgspec.to_builtins(each) for each in census.differing],
-            "read": UNKNOWN if census.reading is None else {**msgspec.to_builtins(census.reading), "shows": READ_AHEAD},
-        },
-        "roots": {
-            "taken": census.taken_root,
-            "found": census.found_root,
-            "kept": census.kept_root,
-            "destroyed": census.destroyed_root,
-        },
-        "quarantine": {
-            "taken": census.quarantined,
-            "found": census.quarantine_found,
-            "reasons": census.quarantine_reasons,
-            "entries": [list(span) for span in census.quarantine_entries],
-        },
-        "refusals": {
-            "count": census.refused,
-            "reasons": census.refusal_reasons,
-            "producers": census.refused_by_producer,
-            "entries": [list(span) for span in census.refusal_entries],
-        },
-        "papers": census.papers,
-    }
-
-
-def _keys(facts: Facts) -> Document:
-    return {
-        "commitment": _or_unknown(facts.secret),
-        "ring_before": _or_unknown(msgspec.to_builtins(facts.ring_before)),
-        "ring_after": _or_unknown(msgspec.to_builtins(facts.ring_after)),
-        "copies": UNKNOWN,
-        "copies_reason": "this version makes no backup of the keyring; an operator's own copies are not known to it",
-    }
-
-
-def _or_unknown(found: Any) -> Any:
-    return UNKNOWN if found is None else found
+def _due(shelf: str, facts: Facts) -> str:
+    """When the 400 days of a day ended; for held texts, when the first of the releases took effect."""
+    if not is_kept(shelf):
+        return moment(Day.named(shelf).due())
+    return min((each.effective_at for each in facts.released), default=UNKNOWN)

@@ -9,6 +9,7 @@ from textkeep.clock import Clock
 from textkeep.ledger import log
 from textkeep.retention import days, notes
 from textkeep.retention.chain import Chain
+from textkeep.retention.overdue import overdue
 from textkeep.retention.report import missed_run_report
 from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
@@ -60,11 +61,11 @@ class Runs:
     def _report(self, turn: Turn, day: Day, now: datetime) -> str:
         name = f"missed-run-{day.shelf}"
         with turn.transaction() as connection:
-            waiting = days.due(connection, day.end())
+            waiting, late = days.due(connection, day.end()), overdue(connection, now)
             self._chain.put(
                 connection,
                 name,
-                lambda previous: missed_run_report(day, waiting, reported_at=now, previous=previous),
+                lambda previous: missed_run_report(day, waiting, late, reported_at=now, previous=previous),
                 lambda put: log.append(connection, "missed-run", {"day": day.shelf, **put}, now=now),
             )
             notes.write(connection, notes.LOOKED_THROUGH, day)

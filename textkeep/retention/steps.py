@@ -3,17 +3,17 @@ a crash at any point."""
 
 from collections.abc import Callable, Mapping
 
-from textkeep.archive.shelf import Day, State
+from textkeep.archive.shelf import State
 from textkeep.errors import NotFound
 from textkeep.retention.deciding import Deciding
 from textkeep.retention.destroying import Destroying
 from textkeep.retention.moving import Mover, Order
 
-Step = Callable[[Day, Order], None]
+Step = Callable[[str, Order], None]
 
 
 class Steps:
-    """Takes a day's purge from one step to the next."""
+    """Takes a shelf's purge from one step to the next."""
 
     def __init__(self, mover: Mover, deciding: Deciding, destroying: Destroying) -> None:
         self._mover = mover
@@ -28,20 +28,20 @@ class Steps:
             "verified": destroying.reported,
         }
 
-    def state(self, day: Day) -> State:
-        """How far a day is. Raises NotFound for a day that has no shelf."""
-        state = self._mover.state(day)
+    def state(self, shelf: str) -> State:
+        """How far a shelf is. Raises NotFound for a name that has none."""
+        state = self._mover.state(shelf)
         if state is None:
-            raise NotFound("that day has no shelf")
+            raise NotFound("there is no shelf of that name")
         return state
 
-    def advance(self, day: Day, order: Order) -> State:
-        """Take a day's next step and give the state it is in then; a reported day stays reported."""
-        step = self._after.get(self.state(day))
+    def advance(self, shelf: str, order: Order) -> State:
+        """Take a shelf's next step and give the state it is in then; a reported one stays reported."""
+        step = self._after.get(self.state(shelf))
         if step is not None:
-            step(day, order)
-        return self.state(day)
+            step(shelf, order)
+        return self.state(shelf)
 
-    def resume(self, day: Day, order: Order) -> None:
-        """Count another attempt at a day whose purge was cut off."""
-        self._mover.resume(day, order.turn)
+    def resume(self, shelf: str, order: Order) -> None:
+        """Count another attempt at a shelf whose purge was cut off."""
+        self._mover.resume(shelf, order.turn)

@@ -21,9 +21,10 @@ from textkeep.retention import leaves
 from textkeep.retention.leaves import Found
 from textkeep.retention.policy import due_days
 from textkeep.retention.turn import Turn
+from textkeep.store.columns import Instant
 from textkeep.store.engine import Store
 from textkeep.store.leases import Leases
-from textkeep.store.tables import Instant, shelf_tables, surveys, texts_of
+from textkeep.store.tables import shelf_tables, surveys, texts_of
 
 AHEAD: Final = timedelta(hours=48)
 """How long before it is due a day is surveyed first; what comes after that is surveyed at the next waking."""

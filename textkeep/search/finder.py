@@ -18,9 +18,11 @@ from textkeep.archive.shelf import expired
 from textkeep.archive.text import Handle
 from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
-from textkeep.errors import Malformed, Unanswerable
+from textkeep.errors import Malformed, NotFound, Unanswerable
 from textkeep.search.cursor import Cursors
 from textkeep.search.documents import milliseconds
+from textkeep.search.held import HeldBy, NamedHold, NothingHeld
+from textkeep.search.held_scan import HeldScan, HeldScans
 from textkeep.search.index import Hit
 from textkeep.search.match import matches, span
 from textkeep.search.query import Query, parse
@@ -40,7 +42,8 @@ OPENED_AT_ONCE: Final = 1_000
 class Page:
     """Results, newest first; `cursor` leads to the next page, None where there is none.
 
-    `indexed_up_to` is when the oldest record not yet findable was received, else now.
+    `held` gives for each result the holds that cover it; `indexed_up_to` is when the oldest record not yet findable was
+    received, else now.
     """
 
     search_id: str
@@ -48,14 +51,26 @@ class Page:
     cursor: str | None
     shelves_searched: int
     indexed_up_to: datetime
+    held: tuple[list[str], ...] = ()
 
 
 class Finder:
     """Searches the texts of one organisation at a time."""
 
-    def __init__(self, vault: Vault, scans: Scans, cursors: Cursors, activity: Activity, clock: Clock) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        scans: Scans,
+        cursors: Cursors,
+        activity: Activity,
+        clock: Clock,
+        held_scans: HeldScans,
+        holds: HeldBy | None = None,
+    ) -> None:
         self._vault = vault
         self._scans = scans
+        self._held_scans = held_scans
+        self._holds = holds or NothingHeld()
         self._cursors = cursors
         self._activity = activity
         self._clock = clock
@@ -69,39 +84,42 @@ class Finder:
         org: Handle,
         limit: int = 50,
         cursor: str | None = None,
+        hold: str | None = None,
     ) -> Page:
         """One page of what matches, put on record before it is given.
 
-        Raises Forbidden, ReasonRequired, QueryMalformed, Malformed (limit, cursor), and Unanswerable where more texts
-        would have to be opened than `MAX_OPENED`.
+        With the id of a `hold` it is what that hold covers, however long ago it was sent. Raises Forbidden,
+        ReasonRequired, QueryMalformed, Malformed (limit, cursor), NotFound for a hold that has ended or is not the
+        organisation's, and Unanswerable where more texts would have to be opened than `MAX_OPENED`.
         """
         require(principal, "texts.search", org)
         must_have_reason(reason)
+        named = named_hold(self._holds, principal, org, hold)
         if not 1 <= limit <= MAX_LIMIT:
             raise Malformed(f"a page has 1 to {MAX_LIMIT} texts", field="limit")
         query = parse(asked)
-        after = None if cursor is None else self._cursors.read(cursor, org, asked)
+        after = None if cursor is None else self._cursors.read(cursor, org, _asked(asked, hold))
         now = self._clock()
-        up_to = self._vault.oldest_unindexed() or now
         start, until = span(query)
-        scan = self._scans.of_query(query, org, first=limit + 1, now=now, start=start, until=until, after=after)
+        scans = self._scans if named is None else self._held_scans
+        scan = scans.of_query(query, org, first=limit + 1, now=now, start=start, until=until, after=after)
+        said: dict[str, object] = {"query": asked, "reason": reason, **({} if hold is None else {"hold": hold})}
         try:
-            found = list(islice(self._matching(query, scan, limit + 1, now), limit + 1))
+            found = list(islice(self._matching(query, scan, limit + 1, now, named), limit + 1))
         except Unanswerable as refused:
-            said = {"query": asked, "reason": reason, "shelves": scan.shelves_searched, "refused": refused.problem}
+            said |= {"shelves": scan.shelves_searched, "refused": refused.problem}
             self._activity.record(principal, "search", org, said)
             raise
         results = found[:limit]
-        search_id = self._activity.record(
-            principal,
-            "search",
-            org,
-            {"query": asked, "reason": reason, "shelves": scan.shelves_searched, "count": len(results)},
-        )
-        more = self._cursors.write(place_of(results[-1]), org, asked) if len(found) > limit else None
-        return Page(search_id, tuple(results), more, scan.shelves_searched, up_to)
+        held = self._holds.held_by(org, results)
+        said |= {"shelves": scan.shelves_searched, "count": len(results)}
+        search_id = self._activity.record(principal, "search", org, said)
+        more = self._cursors.write(place_of(results[-1]), org, _asked(asked, hold)) if len(found) > limit else None
+        return Page(search_id, tuple(results), more, scan.shelves_searched, scan.unindexed_since or now, tuple(held))
 
-    def _matching(self, query: Query, scan: Scan, first: int, now: datetime) -> Iterator[Opened]:
+    def _matching(
+        self, query: Query, scan: Scan | HeldScan, first: int, now: datetime, named: NamedHold | None
+    ) -> Iterator[Opened]:
         """What matches, in order. Opens as many as may be needed, then twice as many, and so on."""
         opened_so_far = 0
         size = first
@@ -112,14 +130,37 @@ class Finder:
                 raise Unanswerable(
                     f"more than {MAX_OPENED} texts would have to be opened for one answer", field="query"
                 )
-            opened = self._vault.read((scan.org, hit.id) for hit in batch)
+            opened = self._vault.read(((scan.org, hit.id) for hit in batch), held=named is not None)
             for hit in batch:
                 text = opened.get(hit.id)
-                if text is None or expired(text.event.data.sent_at, now):
+                if text is None or not visible(text, now, named):
                     continue
                 if matches(query, text.event.data, frozenset(text.flags)):
                     yield text
             size = min(2 * size, OPENED_AT_ONCE)
+
+
+def named_hold(holds: HeldBy, principal: Principal, org: Handle, hold: str | None) -> NamedHold | None:
+    """The hold that was named, None where none was. Raises Forbidden, and NotFound for one of no use here."""
+    if hold is None:
+        return None
+    require(principal, "holds.read", org)
+    named = holds.named(principal, hold)
+    if named.org != org:
+        raise NotFound("there is no such hold in that organisation")
+    return named
+
+
+def visible(text: Opened, now: datetime, named: NamedHold | None) -> bool:
+    """Whether a text may be seen: until it is 400 days old, or where the hold that was named covers it."""
+    if named is not None:
+        return named.covers(text)
+    return not expired(text.event.data.sent_at, now)
+
+
+def _asked(query: str, hold: str | None) -> str:
+    """What a cursor is bound to: a query has no line that begins so."""
+    return query if hold is None else f"{query}\nhold {hold}"
 
 
 def place_of(opened: Opened) -> Hit:

@@ -147,7 +147,6 @@ class Follower:
         for (shelf, org), (words, numbers) in made.vocabulary.items():
             self._vocabulary.add(connection, shelf, org, written(words, numbers), now=now)
         self._vault.mark_indexed(connection, done)
-        self._preparing.tidy()
         return sum(each.texts for each in done)
 
     def _add(self, connection: Connection, additions: Sequence[Addition], created: set[str]) -> None:

@@ -51,6 +51,16 @@ Reason = Annotated[
 ]
 
 
+HoldName = Annotated[
+    str | None,
+    Header(
+        alias="Textkeep-Hold",
+        max_length=100,
+        description="A legal hold in force: what it covers is readable past its 400 days too.",
+    ),
+]
+
+
 class SearchRequest(BaseModel):
     """What `POST /v1/searches` takes."""
 
@@ -68,6 +78,11 @@ class SearchRequest(BaseModel):
     limit: int = Field(default=PAGE, ge=1, le=MAX_LIMIT, description="Texts on a page.")
     cursor: str | None = Field(
         default=None, max_length=MOST_CHARACTERS, description="The `cursor` of the page before, with the same query."
+    )
+    hold_id: str | None = Field(
+        default=None,
+        max_length=100,
+        description="A legal hold in force: only what it covers is found, past its 400 days too.",
     )
 
 
@@ -121,10 +136,18 @@ def _add_search(routes: APIRouter, finder: Finder, organisations: Organisations)
     def search(principal: Caller, asked: SearchRequest) -> dict[str, Any]:
         """Find texts of one organisation, newest first. The search is put on record before it is answered."""
         org = _organisation(principal, asked.org_id, organisations)
-        page = finder.find(principal, asked.query, reason=asked.reason, org=org, limit=asked.limit, cursor=asked.cursor)
+        page = finder.find(
+            principal,
+            asked.query,
+            reason=asked.reason,
+            org=org,
+            limit=asked.limit,
+            cursor=asked.cursor,
+            hold=asked.hold_id,
+        )
         return {
             "search_id": page.search_id,
-            "results": [_shown(each, organisations) for each in page.results],
+            "results": [_shown(*each, organisations) for each in zip(page.results, page.held, strict=True)],
             "cursor": page.cursor,
             "shelves_searched": page.shelves_searched,
             "indexed_up_to": moment(page.indexed_up_to),
@@ -133,9 +156,10 @@ def _add_search(routes: APIRouter, finder: Finder, organisations: Organisations)
 
 def _add_reading(routes: APIRouter, reader: Reader, organisations: Organisations) -> None:
     @routes.get("/texts/{text_id}", responses=_only(400, 401, 403, 404), response_model=TextShown)
-    def read_text(principal: Caller, text_id: TextName, reason: Reason = "") -> dict[str, Any]:
+    def read_text(principal: Caller, text_id: TextName, reason: Reason = "", hold: HoldName = None) -> dict[str, Any]:
         """Read one text. The reading is put on record before it is answered."""
-        return _shown(reader.read(principal, text_id, reason=as_meant(reason)), organisations)
+        opened = reader.read(principal, text_id, reason=as_meant(reason), hold=hold)
+        return _shown(opened, reader.held_by([opened])[0], organisations)
 
     @routes.get("/texts/{text_id}/conversation", responses=_only(400, 401, 403, 404), response_model=ConversationShown)
     def read_conversation(
@@ -144,13 +168,15 @@ def _add_reading(routes: APIRouter, reader: Reader, organisations: Organisations
         reason: Reason = "",
         before: Annotated[int, Query(ge=0, le=MAX_AROUND, description="Texts before it.")] = 20,
         after: Annotated[int, Query(ge=0, le=MAX_AROUND, description="Texts after it.")] = 20,
+        hold: HoldName = None,
     ) -> dict[str, Any]:
         """What its two numbers wrote each other around a text. The reading is put on record before it is answered."""
-        found = reader.conversation(principal, text_id, reason=as_meant(reason), before=before, after=after)
+        found = reader.conversation(principal, text_id, reason=as_meant(reason), before=before, after=after, hold=hold)
+        held = reader.held_by(found.texts)
         return {
             "read_id": found.read_id,
             "text_id": str(found.text.id),
-            "texts": [_shown(each, organisations) for each in found.texts],
+            "texts": [_shown(*each, organisations) for each in zip(found.texts, held, strict=True)],
         }
 
 
@@ -172,7 +198,7 @@ def _organisation(principal: Principal, org_id: str | None, organisations: Organ
     return Handle(next(iter(principal.orgs)))
 
 
-def _shown(opened: Opened, organisations: Organisations) -> dict[str, Any]:
+def _shown(opened: Opened, held: list[str], organisations: Organisations) -> dict[str, Any]:
     data = opened.event.data
     return {
         "text_id": str(opened.id),
@@ -188,5 +214,5 @@ def _shown(opened: Opened, organisations: Organisations) -> dict[str, Any]:
         "reason": data.reason,
         "flags": list(opened.flags),
         "version": opened.id.version,
-        "held": [],
+        "held": held,
     }

@@ -53,10 +53,6 @@ class Preparing:
                 done += self._read_each(connection, shelf, slices, made)
         return done
 
-    def tidy(self) -> None:
-        """Forget what was kept for the next texts where it is too much; called once a step."""
-        self._tokens.tidy()
-
     def _read_each(self, connection: Connection, shelf: str, slices: Sequence[SliceRow], made: Made) -> list[SliceRow]:
         done: list[SliceRow] = []
         for each in slices:

@@ -5,11 +5,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import exists, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.shelf import RETENTION, Day
 from textkeep.archive.text import Handle
+from textkeep.archive.vault import oldest_unindexed
 from textkeep.search.documents import milliseconds, pair_term
 from textkeep.search.index import Hit, IndexDriver, NoIndex, Plan, Window
 from textkeep.search.narrowing import narrow, prefixes
@@ -37,8 +38,25 @@ DEAR_GROWTH: Final = 2
 """The same where each day's vocabulary has to be opened first: fewer of them in vain."""
 
 
+_OPEN_DAYS: Final = (
+    select(shelves.c.name)
+    .where(
+        shelves.c.state == "open",
+        shelves.c.name.between(bindparam("first"), bindparam("last")),
+        exists().where(slices.c.shelf == shelves.c.name, slices.c.indexed.is_(True)),
+    )
+    .order_by(shelves.c.name)
+)
+
+
+PlanOf = Callable[[str], Plan]
+"""Makes the plan for a shelf. Raises SecretDestroyed where that was purged."""
+
+
 class Scan:
     """One walk over the days of a search. `shelves_searched` counts those it has come to.
+
+    `unindexed_since` is when the oldest record was received that could not be found when the walk was begun.
 
     Days are asked in groups that grow, as large as the index takes them: what is common fills its page from the first
     few days, what is rare is looked for in all of them with a few questions.
@@ -49,11 +67,13 @@ class Scan:
         scans: "Scans",
         org: Handle,
         days: list[str],
-        plan_of: Callable[[str], Plan],
+        plan_of: PlanOf,
         window: Window,
         growth: int = GROWTH,
+        unindexed_since: datetime | None = None,
     ) -> None:
         self.org = org
+        self.unindexed_since = unindexed_since
         self._growth = growth
         self.shelves_searched = 0
         self._scans = scans
@@ -137,29 +157,38 @@ class Scans:
     ) -> Scan:
         """What may match a query, newest first, from `start` and before `until`, behind `after`; `first` at once."""
 
+        start, until = _within_reach(now, start, until)
+        window = Window(first, milliseconds(start), ceiling(until), after)
+        with self._store.reading() as connection:
+            since = oldest_unindexed(connection)
+            days = _days(connection, start, until)
+        if after is not None:
+            days = [day for day in days if day <= after.id.day.isoformat()]
+        growth = DEAR_GROWTH if prefixes(query) else GROWTH
+        return Scan(self, org, days[::-1], self.plans(query, org), window, growth, since)
+
+    def plans(self, query: Query, org: Handle) -> PlanOf:
+        """What makes the plan of a query for each shelf."""
         wanted = sorted(prefixes(query))
 
         def plan_of(shelf: str) -> Plan:
             made = self._tokens.of(shelf, org)
             return narrow(query, made, self._expansions(shelf, org, wanted).get if wanted else _no_expansion)
 
-        start, until = _within_reach(now, start, until)
-        window = Window(first, milliseconds(start), _ceiling(until), after)
-        days = self._days(start, until)
-        if after is not None:
-            days = [day for day in days if day <= after.id.day.isoformat()]
-        return Scan(self, org, days[::-1], plan_of, window, DEAR_GROWTH if wanted else GROWTH)
+        return plan_of
+
+    def plans_of_pair(self, org: Handle, one: str, other: str) -> PlanOf:
+        """What makes the plan of a conversation for each shelf."""
+        return lambda shelf: pair_term(self._tokens.of(shelf, org), one, other)
 
     def of_pair(
         self, org: Handle, one: str, other: str, *, first: int, now: datetime, after: Hit, oldest_first: bool
     ) -> Scan:
         """What two numbers wrote each other, from a text on: newer ones (`oldest_first`) or older ones."""
-
-        def plan_of(shelf: str) -> Plan:
-            return pair_term(self._tokens.of(shelf, org), one, other)
-
+        plan_of = self.plans_of_pair(org, one, other)
         there = after.id.day.isoformat()
-        days = self._days(*_within_reach(now))
+        with self._store.reading() as connection:
+            days = _days(connection, *_within_reach(now))
         days = [day for day in days if day >= there] if oldest_first else [day for day in days if day <= there][::-1]
         return Scan(self, org, days, plan_of, Window(first, after=after, oldest_first=oldest_first))
 
@@ -169,21 +198,15 @@ class Scans:
             state = connection.execute(select(shelves.c.state).where(shelves.c.name == shelf)).scalar_one_or_none()
         return state == "open"
 
-    def _days(self, start: datetime, until: datetime) -> list[str]:
-        """The open shelves of that time of which something was indexed, oldest first."""
-        something = exists().where(slices.c.shelf == shelves.c.name, slices.c.indexed.is_(True))
-        first, last = Day.of(start).shelf, Day.of(until - _TICK).shelf
-        wanted = (
-            select(shelves.c.name)
-            .where(shelves.c.state == "open", shelves.c.name.between(first, last), something)
-            .order_by(shelves.c.name)
-        )
-        with self._store.reading() as connection:
-            return list(connection.scalars(wanted))
-
     def _expansions(self, shelf: str, org: Handle, wanted: Collection[str]) -> dict[str, set[str] | None]:
         with self._store.reading() as connection:
             return self._vocabulary.expand(connection, shelf, org, wanted)
+
+
+def _days(connection: Connection, start: datetime, until: datetime) -> list[str]:
+    """The open shelves of that time of which something was indexed, oldest first."""
+    reach = {"first": Day.of(start).shelf, "last": Day.of(until - _TICK).shelf}
+    return list(connection.scalars(_OPEN_DAYS, reach))
 
 
 def _no_expansion(_prefix: str) -> None:
@@ -198,6 +221,6 @@ def _within_reach(
     return max(start or earliest, earliest), min(max(until or latest, earliest), latest)
 
 
-def _ceiling(moment: datetime) -> int:
+def ceiling(moment: datetime) -> int:
     """The first whole millisecond at which nothing before `moment` can be counted."""
     return milliseconds(moment + timedelta(microseconds=999))

@@ -11,10 +11,11 @@ import hashlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from textkeep.archive.keyring import EVERY_SECRET, Keyring, prefixed
+from textkeep.archive.recent import Recent
 from textkeep.archive.text import Handle
 
 TOKEN_BYTES: Final = 8
@@ -22,7 +23,13 @@ PADDED_SIZES: Final = (8, 16, 32, 64, 128)
 """How many word tokens a document has; above the last, multiples of it."""
 
 CACHED_TOKENS: Final = 200_000
-"""Tokens already made that are kept in memory (about 50 MB), over all shelves."""
+"""Tokens already made that are kept in memory (about 170 bytes each), over all shelves and organisations."""
+
+LEFT_TOKENS: Final = 150_000
+"""How many of them are left when these are too many: so many that it is looked seldom who goes."""
+
+CACHED_SHELVES: Final = 8_192
+"""Shelves, each with one organisation, whose keys are kept (up to 4 KB each): 398 days of 20 organisations."""
 
 _BLOCK: Final = 64
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
@@ -33,14 +40,18 @@ _NOISE_TOKENS: Final = 1024
 
 
 class ShelfTokens:
-    """Makes the tokens of one organisation on one shelf; those of words, numbers and users seen before are kept."""
+    """Makes the tokens of one organisation on one shelf; those of words, numbers and users seen before are kept.
 
-    def __init__(self, key: bytes, org: Handle) -> None:
+    `grown` hears how many more are kept from now on.
+    """
+
+    def __init__(self, key: bytes, org: Handle, grown: Callable[[int], None] = lambda _: None) -> None:
         # HMAC (RFC 2104) with its first blocks hashed once: 0.8 microseconds a token, hmac.digest takes 1.9.
         block = key.ljust(_BLOCK, b"\0")
         self._inner = hashlib.sha256(block.translate(_INNER))
         self._outer = hashlib.sha256(block.translate(_OUTER))
         self._fields: dict[str, Any] = {}
+        self._grown = grown
         self.kept: dict[str, dict[str, str]] = {}
         self.organisation = self.token("organisation", org)
 
@@ -63,6 +74,7 @@ class ShelfTokens:
         if kept is None:
             kept = self.kept[field] = {}
         new_inner, new_outer = self._field(field).copy, self._outer.copy
+        before = len(kept)
         found = []
         for value in values:
             token = kept.get(value)
@@ -74,6 +86,8 @@ class ShelfTokens:
                 outer.update(inner.digest())
                 token = kept[value] = outer.hexdigest()[:_HEX]
             found.append(token)
+        if len(kept) > before:
+            self._grown(len(kept) - before)
         return found
 
     def size(self) -> int:
@@ -90,32 +104,40 @@ class ShelfTokens:
 
 
 class Tokens:
-    """The tokens of every shelf and organisation, as far as they are warm."""
+    """The tokens of every shelf and organisation, as far as they are warm: those used last, within two bounds."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
-        self._shelves: dict[tuple[str, Handle], ShelfTokens] = {}
+        self._shelves: Recent[tuple[str, Handle], ShelfTokens] = Recent(CACHED_SHELVES)
+        self._kept = 0
         self._changing = threading.Lock()
         keyring.subscribe(self.forget)
 
     def of(self, shelf: str, org: Handle) -> ShelfTokens:
         """The tokens of one organisation on one shelf. Raises like `Keyring.derive`."""
         self._keyring.live()
-        made = self._shelves.get((shelf, org))
+        with self._changing:
+            made = self._shelves.recall((shelf, org))
         if made is None:
-            made = ShelfTokens(self._keyring.derive("token", shelf, org), org)
+            made = ShelfTokens(self._keyring.derive("token", shelf, org), org, self._grown)
             with self._changing:
-                made = self._shelves.setdefault((shelf, org), made)
+                made = self._shelves.get((shelf, org), made)
+                self._shelves.keep((shelf, org), made)
             if not self._keyring.opens(shelf, org):  # destroyed in the meantime: what was just kept must not outlive it
                 self.forget(f"shelf:{shelf}")
                 self._keyring.derive("token", shelf, org)
         return made
 
-    def tidy(self) -> None:
-        """Forget every token where `CACHED_TOKENS` are kept; called once a step, not once a token."""
+    def _grown(self, count: int) -> None:
+        """Count tokens that are kept now; where they are too many, those of the days not used for longest go."""
         with self._changing:
-            if sum(made.size() for made in self._shelves.values()) > CACHED_TOKENS:
-                self._shelves.clear()
+            self._kept += count
+            if self._kept <= CACHED_TOKENS:
+                return
+            self._kept = sum(made.size() for made in self._shelves.values())  # without those that went meanwhile
+            while self._kept > LEFT_TOKENS and self._shelves:
+                _, gone = self._shelves.popitem(last=False)
+                self._kept -= gone.size()
 
     def forget(self, name: str) -> None:
         """Drop what was derived from a secret (`shelf:NAME`, `org:HANDLE`, or every one) before it counts as gone."""

@@ -8,8 +8,9 @@ from textkeep.access.http import FileAccess
 from textkeep.directory import http as directory_http
 from textkeep.ingest import http as ingest_http
 from textkeep.retention import http as retention_http
+from textkeep.retention import reports_http
 from textkeep.search import http as search_http
-from textkeep.service import activity_http, capabilities, health, local_http, metrics, problems
+from textkeep.service import activity_http, audit_http, capabilities, health, ledger_http, local_http, metrics, problems
 from textkeep.service.limits import BodyLimit
 from textkeep.service.wiring import Archive
 
@@ -32,11 +33,16 @@ def build(archive: Archive, file_access: FileAccess | None = None) -> FastAPI:
         search_http.router(archive.finder, archive.reader, archive.organisations),
         directory_http.router(archive.directory, archive.organisations),
         activity_http.router(archive.store, archive.activity, archive.organisations, archive.persons),
+        archive.holds.router(archive.papers, archive.activity, archive.persons),
+        archive.decisions.router(archive.organisations, archive.persons),
         local_http.router(archive),
+        audit_http.router(archive),
     )
     for router in routers:
         app.include_router(router, dependencies=fresh)
     app.include_router(retention_http.router(archive.store, archive.purge, archive.chain, archive.clock))
+    app.include_router(reports_http.router(archive.chain))
+    app.include_router(ledger_http.router(archive.store, archive.evidence, archive.vault, archive.clock))
     app.include_router(capabilities.router())
     _watch(app, archive)
     return app

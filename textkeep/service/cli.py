@@ -6,10 +6,13 @@ from typing import Annotated
 
 import typer
 
-from textkeep.service.commands import parts, token, upkeep
+from textkeep.service.commands import approvals, hold, keyring, ledger, parts, token, upkeep
+from textkeep.service.commands.audit import audit
+from textkeep.service.commands.auditing import verify, witness
 from textkeep.service.commands.consume import consume
 from textkeep.service.commands.load import load
 from textkeep.service.commands.output import out
+from textkeep.service.commands.report import report
 from textkeep.service.commands.search import search
 from textkeep.service.commands.up import api, up
 
@@ -30,16 +33,22 @@ for command in (
     load,
     search,
     upkeep.purge,
+    report,
     upkeep.days,
     upkeep.doctor,
     upkeep.migrate,
     upkeep.rebuild,
-    upkeep.ledger,
     parts.healthcheck,
+    audit,
+    verify,
 ):
     app.command()(command)
+app.add_typer(hold.app, name="hold")
+app.add_typer(approvals.app, name="approvals")
+ledger.app.command()(witness)
+app.add_typer(ledger.app, name="ledger")
 app.add_typer(token.app, name="token")
-app.add_typer(upkeep.keyring, name="keyring")
+app.add_typer(keyring.app, name="keyring")
 
 
 def _show_version(wanted: bool) -> None:

@@ -24,6 +24,10 @@ LEAST_PAUSE_SECONDS: Final = 0.05
 BUSY: Final = frozenset({429, 502, 503, 504})
 
 
+UNSOUND: Final = frozenset({"unsound", "ledger-forked", "ledger-key-missing"})
+"""Answered with 503 as well, and waiting does not help."""
+
+
 class Answered(TextkeepError):
     """A problem document, as the service answered it; `status` is the answer's."""
 
@@ -90,7 +94,15 @@ class Client:
                 wait = PAUSE_SECONDS if error.retry_after is None else max(error.retry_after, LEAST_PAUSE_SECONDS)
                 time.sleep(min(wait, max(0.0, until - time.monotonic())))
 
+    def content(self, path: str) -> bytes:
+        """The bytes of an answer, with file access. Raises Answered and Outage."""
+        return self._answer("GET", path, {"headers": {"Authorization": f"Bearer {self._secret}"}}).content
+
     def _once(self, method: str, path: str, request: dict[str, Any]) -> Any:
+        response = self._answer(method, path, request)
+        return response.json() if response.content else None
+
+    def _answer(self, method: str, path: str, request: dict[str, Any]) -> httpx.Response:
         try:
             response = self._http.request(method, path, **{k: v for k, v in request.items() if v is not None})
         except httpx.TransportError:
@@ -99,7 +111,7 @@ class Client:
                 remedy="Start it (`textkeep up`) and run this again: what it had acknowledged is stored.",
             ) from None
         if response.is_success:
-            return response.json() if response.content else None
+            return response
         raise Answered(response.status_code, _document(response), _seconds(response.headers.get("Retry-After")))
 
     def close(self) -> None:
@@ -116,7 +128,7 @@ class Client:
 def exit_code(error: TextkeepError) -> int:
     """1 for what was refused or failed, 3 for what is unavailable at the moment."""
     if isinstance(error, Answered):
-        return 3 if error.answered in BUSY and error.name != "unsound" else 1
+        return 3 if error.answered in BUSY and error.name not in UNSOUND else 1
     return 3 if isinstance(error, Outage) or (isinstance(error, Refusal) and error.status in BUSY) else 1
 
 

@@ -8,11 +8,13 @@ import resource
 import shutil
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal
+
+from textkeep.service import memory
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -126,23 +128,35 @@ def check_space(folder: Path) -> Finding:
     return Finding("disk space", "ok", shown)
 
 
-def check_swap(swaps: Path = SWAPS, blocks: Path = Path("/sys/block")) -> Finding:
+def check_swap(swaps: Path = SWAPS, system: Path = Path("/sys")) -> Finding:
     """What is swapped out is encrypted or stays in memory."""
-    plain = [device for device in _swap_devices(swaps) if not _sealed_swap(device, blocks)]
+    plain = [device for device in _swap_devices(swaps) if not _sealed_swap(device, system)]
     if plain:
-        remedy = "Encrypt the swap (dm-crypt with a random key) or turn it off: secrets in memory can land there."
+        remedy = (
+            "Encrypt the swap (dm-crypt with a random key) or turn it off, and give zram no backing device: secrets in"
+            " memory can land there."
+        )
         return Finding("swap", "warn", f"{len(plain)} swap area(s) are not encrypted", remedy)
-    return Finding("swap", "ok", "no swap, or encrypted")
+    return Finding("swap", "ok", "no swap, or encrypted, or in memory")
 
 
-def check_core_dumps(pattern: Path = CORE_PATTERN) -> Finding:
+def check_core_dumps(pattern: Path = CORE_PATTERN, *, private: Callable[[], bool] = memory.is_private) -> Finding:
     """A crash leaves no image of the memory."""
     remedy = "Turn core dumps off for this service: ulimit -c 0, and no handler in kernel.core_pattern."
     if resource.getrlimit(resource.RLIMIT_CORE)[0] != 0:
         return Finding("core dumps", "warn", "a crash may write the memory, secrets and all, to disk", remedy)
-    if _first_line(pattern).startswith("|"):
+    if _first_line(pattern).startswith("|") and not private():  # the limit does not count for a handler
         return Finding("core dumps", "warn", "the system hands the memory of crashed programs to a handler", remedy)
     return Finding("core dumps", "ok", "a crash leaves no image of the memory")
+
+
+def check_pin(file: Path) -> Finding:
+    """The file with the token's PIN is its user's alone."""
+    if not file.exists():
+        return Finding("token PIN", "fail", "the file with the token's PIN is not there", "Put it where ROOT_KEY says.")
+    if _open_to_others(file):
+        return Finding("token PIN", "fail", "others of this machine can read the token's PIN", "chmod 600 its file.")
+    return Finding("token PIN", "ok", "the token's PIN is its user's alone")
 
 
 def check_index(
@@ -186,15 +200,25 @@ def check_schema(found: str | None, newest: str) -> Finding:
     return Finding("schema", "fail", f"the tables have version {found}", "Run `textkeep migrate`.")
 
 
-def check_machine(data: Path, keyring: Path, *, on_server: bool = False) -> Iterator[Finding]:
-    """Every check that needs no open archive. With `on_server` the texts lie elsewhere; `keyring` has the roots."""
+def check_machine(
+    data: Path, keyring: Path | None, *, on_server: bool = False, pin: Path | None = None
+) -> Iterator[Finding]:
+    """Every check that needs no open archive.
+
+    With `on_server` the texts lie elsewhere; `keyring` has the roots, and is None where nothing of them lies here;
+    `pin` is the file that opens the token with them.
+    """
     if data.is_dir():
         yield check_data_permissions(data)
         yield check_token_file(data / "token")
         yield check_space(data)
-    yield check_keyring_permissions(keyring)
+    if keyring is not None:
+        yield check_keyring_permissions(keyring)
+    if pin is not None:
+        yield check_pin(pin)
     if not on_server:
-        yield check_places(data, keyring)
+        if keyring is not None:
+            yield check_places(data, keyring)
         yield check_sqlite()
     yield check_swap()
     yield check_core_dumps()
@@ -213,11 +237,26 @@ def _swap_devices(swaps: Path) -> list[str]:
     return [line.split()[0] for line in lines if line.strip()]
 
 
-def _sealed_swap(device: str, blocks: Path) -> bool:
-    name = Path(device).name
-    if name.startswith("zram"):
+def _sealed_swap(area: str, system: Path) -> bool:
+    """Whether a swap area is dm-crypt's, or lies on it, or is compressed memory that goes to no disk."""
+    path = Path(area.replace("\\040", " "))
+    device = system / "class" / "block" / path.name
+    if not device.exists():  # a file, by the device that its file system is on
+        try:
+            number = path.stat().st_dev
+        except OSError:
+            return False
+        device = system / "dev" / "block" / f"{os.major(number)}:{os.minor(number)}"
+    if path.name.startswith("zram"):
+        return _first_line(device / "backing_dev") in ("", "none")
+    return _sealed_device(device)
+
+
+def _sealed_device(device: Path) -> bool:
+    if _first_line(device / "dm" / "uuid").startswith("CRYPT-"):
         return True
-    return _first_line(blocks / name / "dm" / "uuid").startswith("CRYPT-")
+    below = list((device / "slaves").glob("*"))
+    return bool(below) and all(_sealed_device(each) for each in below)
 
 
 def _first_line(path: Path) -> str:

@@ -14,13 +14,16 @@ from textkeep.errors import TextkeepError
 from textkeep.retention.chain import Chain
 from textkeep.retention.chores import by_one
 from textkeep.retention.clockmark import ClockMark, clocks_of
+from textkeep.retention.erasing import Erasing
 from textkeep.retention.folder import ReportFolder
-from textkeep.retention.holds import NoHolds
+from textkeep.retention.holds import HoldsInForce
 from textkeep.retention.purge import Purge, RunResult
 from textkeep.retention.schedule import Schedule
+from textkeep.retention.signing import Signed
 from textkeep.retention.survey import Survey
 from textkeep.search.index import IndexDriver
 from textkeep.search.reconciling import Reconciler
+from textkeep.service.keys import Keys
 from textkeep.service.settings import Settings
 from textkeep.store.engine import Store
 from textkeep.store.leases import Leases
@@ -43,18 +46,40 @@ class Keeper:
         nodes: Nodes | None,
         clock: Clock,
         failed: Callable[[TextkeepError], None],
+        keys: Keys,
+        signed: Signed,
+        holds: HoldsInForce,
+        tidy: Callable[[], object],
     ) -> None:
         self._store = store
         self._directory = directory
+        self._tidy = tidy
         self._reconciler = reconciler
         self.leases = Leases(store, clock)
         # A clock that was handed in is the only one there is.
         self.mark = ClockMark(store, clock, clocks_of(store) if clock is system_clock else {})
-        self.chain = Chain(store, ReportFolder(settings.folder / "reports"))
-        self.purge = Purge(store, shelves, keyring, index, NoHolds(), self.chain, self.mark, clock, nodes=nodes)
+        self.chain = Chain(store, ReportFolder(settings.folder / "reports"), signed)
+        self.purge = Purge(
+            store,
+            shelves,
+            keyring,
+            index,
+            holds,
+            self.chain,
+            self.mark,
+            clock,
+            nodes=nodes,
+            signed=signed,
+            resumed=keys.resuming.check,
+            erasures=keys.erasures,
+        )
         dropping: Callable[[], object] = self._drop_ended
         comparing: Callable[[], object] = reconciler.run
+        tending: Callable[[], object] = keys.tend
+        erasing: Callable[[], object] = Erasing(store, shelves, keys.erasures, clock).run
         if settings.shared:
+            tending = by_one(self.leases, "keyring-backups", tending)
+            erasing = by_one(self.leases, "erased", erasing)
             dropping = by_one(self.leases, "drop-ended", dropping)
             comparing = by_one(self.leases, "compare", comparing)
         self.schedule = Schedule(
@@ -64,7 +89,7 @@ class Keeper:
             clock,
             survey=Survey(store, shelves, clock),
             # On SQLite a comparison beside a purge would read what the purge wants to see emptied.
-            chores=[self.chain.keep, dropping] if store.shared else [self.chain.keep, dropping, comparing],
+            chores=[self.chain.keep, tending, erasing, dropping, *([] if store.shared else [comparing])],
             aside=[comparing] if store.shared else [],
             ran=_report_run,
             failed=failed,
@@ -80,9 +105,10 @@ class Keeper:
         self.schedule.stop()
 
     def _drop_ended(self) -> None:
-        """Nothing personal outlives 400 days: intervals of the directory that ended then go, from the log too."""
+        """Nothing personal outlives 400 days: what ended then of directory, holds and approvals, from the log too."""
         if self._directory.drop_ended():
             self._store.settle()
+        self._tidy()
 
 
 def _report_run(result: RunResult) -> None:

@@ -4,19 +4,22 @@ Behind these routes stands the secret of this run (`access/http.py`); no token o
 """
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from textkeep.access.http import caller
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.rules import require
 from textkeep.access.tokens import DAYS, MOST_DAYS, Token
+from textkeep.archive.backup import LIFE
 from textkeep.archive.text import Handle
 from textkeep.errors import Forbidden, NotFound
 from textkeep.ledger import log
 from textkeep.ledger.log import moment
+from textkeep.retention import reports_http
 from textkeep.service.own_token import leave_own, os_user
 from textkeep.service.wiring import Archive
 from textkeep.store import schema
@@ -51,6 +54,24 @@ class RebuildRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     shelf: str | None = None
+
+
+class ResumeRequest(BaseModel):
+    """The approval by which two persons go on with a restored keyring."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    approval: str
+
+
+class BackupRequest(BaseModel):
+    """Where a backup of the keyring goes, where its key does, and how many days it lives."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    to: Path | None = None
+    keys: Path | None = None
+    days: float = LIFE.days
 
 
 def router(archive: Archive) -> APIRouter:
@@ -104,15 +125,28 @@ def _add_state(routes: APIRouter, archive: Archive) -> None:
     def list_entries(
         principal: Local, shelf: str | None = None, after: Annotated[int, Query(ge=0)] = 0
     ) -> dict[str, Any]:
-        """Entries that wait to be signed, in the order of their commit; at most 1,000, `after` leads on."""
+        """The entries, as they were written, with their places in the log; at most 1,000, `after` leads on."""
         require(principal, "health.read", None)
         with archive.store.reading() as connection:
             found = log.entries(connection, shelf=shelf, after=after)[:MOST_ENTRIES]
         told = [
-            {"seq": each.seq, "time": moment(each.made_at), "kind": each.kind, "shelf": each.shelf, "body": each.body}
+            {
+                "seq": each.seq,
+                "index": each.index,
+                "time": moment(each.made_at),
+                "kind": each.kind,
+                "shelf": each.shelf,
+                "body": each.body,
+            }
             for each in found
         ]
         return {"entries": told, "after": found[-1].seq if len(found) == MOST_ENTRIES else None}
+
+    @routes.get("/reports/{shelf}/{form}")
+    def show_report(principal: Local, shelf: str, form: reports_http.Form) -> Response:
+        """A report in one of its forms: whoever has the files has its file too."""
+        require(principal, "health.read", None)
+        return reports_http.answer(archive.chain, shelf, form)
 
 
 def _add_upkeep(routes: APIRouter, archive: Archive) -> None:
@@ -130,9 +164,21 @@ def _add_upkeep(routes: APIRouter, archive: Archive) -> None:
 
     @routes.get("/keyring")
     def show_keyring(principal: Local) -> dict[str, Any]:
-        """Counts of the keyring."""
+        """Counts of the keyring, and its backups."""
         require(principal, "health.read", None)
-        return asdict(archive.keyring.status())
+        return archive.keys.status()
+
+    @routes.post("/keyring/backups")
+    def back_up(principal: Local, wanted: BackupRequest) -> dict[str, Any]:
+        """Back the keyring up now."""
+        require(principal, "health.read", None)
+        return archive.keys.back_up(wanted.to, wanted.keys, wanted.days)
+
+    @routes.post("/keyring/resume")
+    def resume_keyring(principal: Local, agreed: ResumeRequest) -> dict[str, Any]:
+        """Go on with a restored keyring, as two persons have agreed."""
+        require(principal, "health.read", None)
+        return archive.keys.resuming.resume(agreed.approval)
 
     @routes.get("/schema")
     def show_schema(principal: Local) -> dict[str, Any]:

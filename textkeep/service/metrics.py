@@ -24,6 +24,7 @@ from sqlalchemy import Connection, case, func, select
 
 from textkeep.archive.batch import Receipt
 from textkeep.archive.sealing import Sealer
+from textkeep.archive.shelf import is_kept
 from textkeep.errors import TextkeepError
 from textkeep.ingest.door import Door
 from textkeep.retention import days, policy
@@ -157,10 +158,10 @@ class _Archive(Collector):
 
     def _days(self, connection: Connection) -> Iterator[Metric]:
         standing, now = days.standing(connection), self._state.clock()
-        by_state = GaugeMetricFamily("textkeep_days", "Shelves by state.", labels=["state"])
-        for state in sorted({each.state for each in standing} | {"open", "reported"}):
-            by_state.add_metric([state], sum(each.state == state for each in standing))
-        yield by_state
+        of_days = [each for each in standing if not is_kept(each.name)]
+        yield _by_state("textkeep_days", "Days by state.", of_days)
+        kept = [each for each in standing if is_kept(each.name)]
+        yield _by_state("textkeep_kept_shelves", "Shelves of held texts by state.", kept)
         due, overdue = policy.due_days(standing, now), policy.overdue_days(standing, now)
         yield _gauge("textkeep_days_due", "Days whose 400 days are over and that are not closed.", len(due))
         yield _gauge("textkeep_days_overdue", "Those of them that are late by more than 24 hours.", len(overdue))
@@ -181,6 +182,13 @@ class _Archive(Collector):
         for kind, count in connection.execute(found.group_by(nodes.c.kind)):
             alive.add_metric([kind], count)
         yield alive
+
+
+def _by_state(name: str, what: str, standing: Sequence[days.ShelfState]) -> GaugeMetricFamily:
+    by_state = GaugeMetricFamily(name, what, labels=["state"])
+    for state in sorted({each.state for each in standing} | {"open", "reported"}):
+        by_state.add_metric([state], sum(each.state == state for each in standing))
+    return by_state
 
 
 def _gauge(name: str, what: str, value: float, **labels: str) -> GaugeMetricFamily:

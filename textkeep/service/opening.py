@@ -12,9 +12,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy import inspect, literal, make_url, select
 
-from textkeep.archive.keyring import RING, Keyring, KeyringStore, Root, keyring_missing
+from textkeep.archive.backups import Backups, Places
+from textkeep.archive.keyring import RING, Keyring, KeyringStore, Root, identity, keyring_missing
+from textkeep.clock import Clock
 from textkeep.errors import Unsound
-from textkeep.service.folder import LOCK, PRIVATE_FILE, PRIVATE_FOLDER, Held
+from textkeep.service.folder import LOCK, PRIVATE_FILE, PRIVATE_FOLDER, Folder, Held
 from textkeep.service.settings import Settings
 from textkeep.store.engine import Store
 from textkeep.store.tables import orgs, persons, shelves
@@ -22,13 +24,44 @@ from textkeep.store.tables import orgs, persons, shelves
 
 @dataclass(frozen=True, slots=True)
 class Drivers:
-    """How the wiring makes the two halves of a keyring; making one may make its folder."""
+    """How the wiring makes the halves of a keyring, and its backups; making one may make its folder."""
 
     store: Callable[[Settings, ExitStack], KeyringStore]
     root: Callable[[Settings, KeyringStore], Root]
+    places: Callable[[Settings, str], Places]
+
+    def open(
+        self, settings: Settings, kept: KeyringStore, clock: Clock, *, create: bool, keeps: bool = True
+    ) -> Keyring:
+        """The keyring in a store. Raises like `Keyring.open`."""
+        backed = self.backups(settings, kept, clock).around
+        return Keyring.open(kept, self.root(settings, kept), create=create, keeps=keeps, backed=backed)
+
+    def backups(self, settings: Settings, kept: KeyringStore, clock: Clock) -> Backups:
+        """Its backups, where the settings say that they go."""
+        folder = None if settings.keyring_backups is None else str(settings.keyring_backups)
+        keys = None if settings.root_in_token else settings.keyring_backup_keys
+        return Backups(
+            kept, self.places(settings, identity(kept)), clock, folder=folder, keys=str(keys) if keys else ""
+        )
+
+    def backup_root(self, settings: Settings, keyring: str, keys: str) -> Root:
+        """The roots of a keyring's backups, by its id; `keys` is their folder where they are files."""
+        return self.places(settings, keyring).root(keys)
 
 
-def keyring_of_server(settings: Settings, drivers: Drivers, store: Store, undone: ExitStack, *, keeps: bool) -> Keyring:
+def keep_for_restore(settings: Settings, undone: ExitStack) -> None:
+    """Keep folder, keyring and database for this process until `undone`. Raises Held where another process has one."""
+    if not settings.on_server:
+        undone.callback(Folder.hold(settings.folder, "keyring restore").release)
+        _keep(undone, _lock_database(settings, Path(make_url(settings.database).database or "")))
+    if not settings.keyring_in_database:
+        _keep(undone, [_lock_keyring(settings)])
+
+
+def keyring_of_server(
+    settings: Settings, drivers: Drivers, store: Store, clock: Clock, undone: ExitStack, *, keeps: bool
+) -> Keyring:
     """The keyring of an archive whose texts lie on a server. Raises Unsound where the two do not belong together.
 
     A keyring in a folder is kept for this process until `undone`. Several processes may come here at the same moment:
@@ -42,13 +75,13 @@ def keyring_of_server(settings: Settings, drivers: Drivers, store: Store, undone
     empty = has_no_rows(store)
     if not empty and not ring_there and kept.read(RING) is None:
         raise keyring_missing()
-    keyring = Keyring.open(kept, drivers.root(settings, kept), create=empty, keeps=keeps)
+    keyring = drivers.open(settings, kept, clock, create=empty, keeps=keeps)
     if empty and _is_used(keyring) and has_no_rows(store):
         raise _data_missing()
     return keyring
 
 
-def keyring_of_file(settings: Settings, drivers: Drivers, undone: ExitStack) -> Keyring:
+def keyring_of_file(settings: Settings, drivers: Drivers, clock: Clock, undone: ExitStack) -> Keyring:
     """The keyring of an archive whose texts lie in a file. Raises Unsound where the two do not belong together.
 
     Keyring and database are kept for this process until `undone`. It looks before it makes anything: a folder or a
@@ -67,7 +100,7 @@ def keyring_of_file(settings: Settings, drivers: Drivers, undone: ExitStack) -> 
     if not ring_there:
         _keep(undone, [_lock_keyring(settings)])
     kept = drivers.store(settings, undone)
-    keyring = Keyring.open(kept, drivers.root(settings, kept), create=empty)
+    keyring = drivers.open(settings, kept, clock, create=empty)
     if empty and _is_used(keyring):
         raise _data_missing()
     if not data_there:

@@ -1,6 +1,5 @@
 """An archive that is open and answers: what `up` and `api` are for hours and a single command for a moment."""
 
-import resource
 import secrets
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from textkeep.service.app import build, build_watch
 from textkeep.service.exposure import LOOPBACK, Place, Tls
 from textkeep.service.folder import Folder
 from textkeep.service.listening import Listening
+from textkeep.service.memory import keep_memory_private
 from textkeep.service.parts import EVERY, Part
 from textkeep.service.settings import Settings
 from textkeep.service.wiring import Archive
@@ -91,8 +91,3 @@ class Running:
 def watching(archive: Archive, place: Place | None) -> Listening | None:
     """Health and metrics of an archive, answering at a place of their own, if there is one."""
     return None if place is None else Listening(build_watch(archive), place.host, place.port, setting="--metrics")
-
-
-def keep_memory_private() -> None:
-    """Let a crash leave no image of the memory, secrets and all."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

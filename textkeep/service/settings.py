@@ -22,6 +22,9 @@ FILE: Final = "_FILE"
 DATA: Final = "textkeep-data"
 KEYRING_SUFFIX: Final = "-keyring"
 LOCAL_ROOT: Final = "local"
+TOKENS: Final = ("pkcs11", "aws")
+"""The schemes of root keys that lie in no file."""
+
 POSTGRESQL: Final = "postgresql"
 POSTGRESQL_PORT: Final = 5432
 
@@ -44,6 +47,8 @@ class Settings(BaseSettings):
     index_url: str | None = Field(default=None, repr=False)
     keyring_url: str | None = Field(default=None, repr=False)
     root_key: str = LOCAL_ROOT
+    keyring_backups: Path | None = None
+    keyring_backup_keys: Path | None = None
     kafka_brokers: str | None = None
     kafka_topic: str | None = None
     kafka_group: str = "textkeep"
@@ -57,6 +62,8 @@ class Settings(BaseSettings):
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     kafka_username: str | None = None
     kafka_password: SecretStr | None = None
+    time_authority: str | None = Field(default=None, repr=False)
+    time_authority_ca: Path | None = None
     capabilities: str = ""
     token: SecretStr | None = None
 
@@ -92,14 +99,35 @@ class Settings(BaseSettings):
     @property
     def roots_folder(self) -> Path:
         """The folder of root keys: in the keyring's, unless ROOT_KEY names one that machines share."""
-        if self.root_key == LOCAL_ROOT:
+        root = _split(self.root_key)
+        if root is None or root.scheme != "file":
             return self.keyring_folder / "roots"
-        return Path(unquote(urlsplit(self.root_key).path))
+        return Path(unquote(root.path))
 
     @property
-    def secrets_folder(self) -> Path:
-        """The folder on this machine that whoever has it can open the keyring with."""
-        return self.roots_folder if self.keyring_in_database else self.keyring_folder
+    def root_in_token(self) -> bool:
+        """Whether the root keys lie in a token or a KMS, and not in files."""
+        root = _split(self.root_key)
+        return root is not None and root.scheme in TOKENS
+
+    @property
+    def pin_file(self) -> Path | None:
+        """The file with the PIN of the token that has the root keys; None where there is none."""
+        found = re.search(r"[?&]pin-source=file:(?://)?(/[^&]*)", self.root_key)
+        return Path(unquote(found[1])) if found and self.root_in_token else None
+
+    @property
+    def secrets_folder(self) -> Path | None:
+        """The folder on this machine that whoever has it can open the keyring with; None where there is none."""
+        if not self.keyring_in_database:
+            return self.keyring_folder
+        return None if self.root_in_token else self.roots_folder
+
+    def ledger_key_folder(self, keyring: str) -> Path:
+        """Where the ledger's private key lies: beside the roots of the keyring of that id, else where it would lie."""
+        if not self.keyring_in_database or self.root_in_token:
+            return self.keyring_folder
+        return self.roots_folder / keyring
 
     @property
     def database(self) -> str:
@@ -141,8 +169,19 @@ class Settings(BaseSettings):
             "KEYRING_URL",
             "keeps its keyring in a folder (file:///path) or in a PostgreSQL database of its own (postgresql://...)",
         )
-        root = urlsplit(self.root_key)
-        _only(self.root_key == LOCAL_ROOT or _is_folder(root), "ROOT_KEY", "has the roots `local` and file:///path")
+        root = _split(self.root_key)
+        _only(
+            self.root_key == LOCAL_ROOT or self.root_in_token or (root is not None and _is_folder(root)),
+            "ROOT_KEY",
+            "has the roots `local`, file:///path, pkcs11:token=...?module-path=...&pin-source=file:... and aws:region",
+        )
+        self._check_backups()
+        authority = _split(self.time_authority)
+        _only(
+            authority is None or (authority.scheme in ("http", "https") and bool(authority.netloc)),
+            "TIME_AUTHORITY",
+            "asks time authorities (RFC 3161) over HTTP: https://host/path",
+        )
         _only(not self.capabilities.strip(), "CAPABILITIES", "has no capability that can be opened")
         _only(
             self.on_server or not self.keyring_in_database,
@@ -151,6 +190,29 @@ class Settings(BaseSettings):
         )
         if self.on_server and self.keyring_in_database and _place(self.database_url) == _place(self.keyring_url):
             raise in_one_database()
+
+    def _check_backups(self) -> None:
+        """Raises Unsound where backups of the keyring would lie beside what opens them, or beside the data."""
+        if self.keyring_backups is None:
+            return
+        keys = None if self.root_in_token else self.keyring_backup_keys
+        if keys is None and not self.root_in_token:
+            raise Unsound(
+                "backups of the keyring are set, and no folder for their keys; nothing was started",
+                field=f"{PREFIX}KEYRING_BACKUP_KEYS",
+                remedy="Name a folder on another system: a backup opens with the key of its own that is put there.",
+            )
+        apart = [each.absolute() for each in (self.keyring_backups, keys, self.folder, self.keyring_folder) if each]
+        for at, one in enumerate(apart):
+            for other in apart[at + 1 :]:
+                # Keyring and data are told apart elsewhere.
+                if (one == other or one in other.parents or other in one.parents) and at < len(apart) - 2:
+                    raise Unsound(
+                        "backups of the keyring, their keys, the keyring and the data must lie in folders of their own;"
+                        " nothing was started",
+                        field=f"{PREFIX}KEYRING_BACKUPS",
+                        remedy="Name folders none of which lies in another one, best on other systems.",
+                    )
 
     def check_many(self, command: str) -> None:
         """Raises Unsound where `command` is one of several processes, and a part of the archive serves only one."""

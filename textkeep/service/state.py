@@ -102,7 +102,10 @@ class State:
         due, overdue = policy.due_days(standing, now), policy.overdue_days(standing, now)
         return [
             *doctor.check_machine(
-                self.settings.folder, self.settings.secrets_folder, on_server=self.settings.on_server
+                self.settings.folder,
+                self.settings.secrets_folder,
+                on_server=self.settings.on_server,
+                pin=self.settings.pin_file,
             ),
             doctor.check_schema(schema.version(self.store), schema.newest()),
             doctor.check_clock(now, last_seen),

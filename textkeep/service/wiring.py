@@ -15,7 +15,9 @@ from textkeep.archive.activity import Activity
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.drivers.keyring_file import FolderStore
 from textkeep.archive.drivers.keyring_sql import SqlStore, place_of
+from textkeep.archive.drivers.ledger_key import LedgerKeyFile
 from textkeep.archive.drivers.root_local import LocalRoot, shared_folder
+from textkeep.archive.drivers.roots import BackupPlaces, in_token
 from textkeep.archive.handles import Persons
 from textkeep.archive.keyring import Keyring, KeyringStore, Root, identity
 from textkeep.archive.nodes import Nodes
@@ -33,24 +35,23 @@ from textkeep.ingest.door import Door
 from textkeep.ingest.intake import Intake
 from textkeep.ingest.quarantine import Quarantine
 from textkeep.ledger import log
-from textkeep.search.cursor import Cursors
+from textkeep.retention.approvals import Approvals
 from textkeep.search.drivers.embedded import EmbeddedIndex
-from textkeep.search.finder import Finder
-from textkeep.search.follower import Follower
 from textkeep.search.index import IndexDriver
-from textkeep.search.reader import Reader
-from textkeep.search.reconciling import Reconciler
-from textkeep.search.scan import Scans
-from textkeep.search.tokens import Tokens as SearchTokens
-from textkeep.search.vocabulary import Vocabulary
 from textkeep.service import opening
 from textkeep.service.alone import Alone, check_shared
+from textkeep.service.deciding import Decisions
 from textkeep.service.doctor import Finding
+from textkeep.service.evidence import Evidence, authority_of
+from textkeep.service.holding import Holds
 from textkeep.service.keeping import Keeper
+from textkeep.service.keys import keys_of
+from textkeep.service.memory import keep_memory_private
 from textkeep.service.metrics import Metrics
 from textkeep.service.own_token import os_user
 from textkeep.service.parts import EVERY, SERVING, Beating, Following, Part, quietly, report_failure
 from textkeep.service.probing import Probe
+from textkeep.service.searching import Searching
 from textkeep.service.settings import LOCAL_ROOT, Settings, in_one_database
 from textkeep.service.state import State
 from textkeep.store import schema
@@ -96,6 +97,7 @@ class Archive:
         self._opened = ExitStack()
         self._started: list[Callable[[], None]] = []
         self._build_vault()
+        self._build_evidence()
         self._build_search()
         self._build_ways_in()
         self._build_retention()
@@ -111,6 +113,7 @@ class Archive:
         one only, Unsound where database and keyring do not belong together or the tables are not the newest; then
         nothing was made. Raises Outage where an engine does not answer.
         """
+        keep_memory_private()
         with ExitStack() as undone:
             if settings.index_url is not None:
                 _open_index(settings).close()  # an address that is none is told before anything is made
@@ -119,11 +122,11 @@ class Archive:
                 undone.callback(store.close)
                 schema.check(store)
                 keyring, migrated = (
-                    opening.keyring_of_server(settings, _DRIVERS, store, undone, keeps="keep" in parts),
+                    opening.keyring_of_server(settings, DRIVERS, store, clock, undone, keeps="keep" in parts),
                     False,
                 )
             else:
-                keyring = opening.keyring_of_file(settings, _DRIVERS, undone)
+                keyring = opening.keyring_of_file(settings, DRIVERS, clock, undone)
                 store = Store.open(settings.database)
                 undone.callback(store.close)
                 migrated = schema.migrate(store)
@@ -141,7 +144,12 @@ class Archive:
         self.persons = Persons(self.keyring, self.sealer)
         self.papers = Papers(self.sealer)
         self.activity = Activity(self.store, self.shelves, self.papers, self.clock)
-        self.vault = Vault(self.store, self.shelves, self.sealer, Tags(self.keyring), self.papers, self.clock)
+        self.approvals = Approvals(self.store, self.sealer, self.clock)
+        self.holds = Holds(
+            self.store, self.keyring, self.sealer, self.shelves, self.organisations, self.approvals, self.clock
+        )
+        held, tags = self.holds.holding.covering, Tags(self.keyring)
+        self.vault = Vault(self.store, self.shelves, self.sealer, tags, self.papers, self.clock, held)
         self.tokens = Tokens(
             self.store,
             self.persons,
@@ -150,34 +158,44 @@ class Archive:
             demo=is_demo,
         )
 
+    def _build_evidence(self) -> None:
+        self.keys = keys_of(DRIVERS, self.settings, self.keyring, self.store, self.approvals, self.clock)
+        key = LedgerKeyFile(lambda: self.settings.ledger_key_folder(self.keyring.identity()))
+        authority = authority_of(self.settings)
+        self.evidence = Evidence(
+            self.store, self.keyring, key, self.approvals, self.clock, authority=authority, failed=self._failed
+        )
+
     def _build_search(self) -> None:
         self.index = _open_index(self.settings, self.keyring)
-        tokens, vocabulary = SearchTokens(self.keyring), Vocabulary(self.papers)
-        self.follower = Follower(
+        searching = Searching(
             self.store,
+            self.keyring,
             self.shelves,
             self.vault,
-            vocabulary,
-            tokens,
+            self.papers,
+            self.organisations,
+            self.activity,
             self.index,
+            self.holds.in_search(),
             self.clock,
-            failed=self._failed,
+            self._failed,
         )
+        self.follower, self.reconciler = searching.follower, searching.reconciler
+        self.finder, self.reader = searching.finder, searching.reader
         self._following = Following(self.follower)
-        self.reconciler = Reconciler(
-            self.store, self.shelves, self.vault, tokens, self.index, self.follower, self.clock, failed=self._failed
-        )
-        scans = Scans(self.store, tokens, vocabulary, self.index)
-        self.finder = Finder(self.vault, scans, Cursors(self.keyring), self.activity, self.clock)
-        self.reader = Reader(self.vault, scans, self.organisations, self.activity, self.clock)
 
     def _build_ways_in(self) -> None:
         self.directory = Directory(self.store, self.sealer, self.organisations, self.clock)
         self.intake = Intake(self.directory, self.vault, self.clock)
         self.door = Door(self._take, writers=2 if self.store.shared else 1)
+        held = self.holds.in_quarantine()
         self.quarantine = Quarantine(
-            self.store, self.shelves, self.papers, self.organisations, self.activity, self.clock
+            self.store, self.shelves, self.papers, self.organisations, self.activity, self.clock, held
         )
+
+        parts = (self.store, self.shelves, self.keyring, self.papers, self.vault, self.directory)
+        self.decisions = Decisions(*parts, self.approvals, self.holds, self.clock, self.follower.wake)
 
     def _build_retention(self) -> None:
         self.keeper = Keeper(
@@ -191,6 +209,10 @@ class Archive:
             self.nodes,
             self.clock,
             self._failed,
+            self.keys,
+            self.evidence,
+            self.holds.carrying_over(self.papers),
+            self.holds.tidy,
         )
         self.mark, self.chain = self.keeper.mark, self.keeper.chain
         self.purge, self.schedule = self.keeper.purge, self.keeper.schedule
@@ -248,6 +270,8 @@ class Archive:
         with self.store.transaction() as connection:
             person = self.persons.handle_of(connection, os_user())
         self.local = Principal(person, LOCAL, FILE_ACCESS_ROLES, None)
+        self.holds.agree()
+        self.keys.resuming.record(person.hex())
 
     def start(self, *, schedule: bool = True) -> None:
         """Set the threads of this process's parts going; without `schedule` not the clock mark and the purge."""
@@ -256,6 +280,7 @@ class Archive:
         if "follow" in self.parts:
             self._begin(self._following.start, self._following.stop)
         if "keep" in self.parts and schedule:
+            self._begin(self.evidence.start, self.evidence.stop)
             self._begin(self.keeper.start, self.keeper.stop)
 
     def close(self) -> None:
@@ -343,7 +368,8 @@ def _root(settings: Settings, kept: KeyringStore) -> Root:
     """The roots of a keyring; in a folder of its own wherever several keyrings could come to share one."""
     if settings.root_key == LOCAL_ROOT and not settings.keyring_in_database:
         return LocalRoot(settings.roots_folder)
-    return LocalRoot(shared_folder(settings.roots_folder, identity(kept)))
+    name = identity(kept)
+    return in_token(settings.root_key, name, "ring") or LocalRoot(shared_folder(settings.roots_folder, name))
 
 
 def _open_index(settings: Settings, keyring: Keyring | None = None) -> IndexDriver:
@@ -369,4 +395,4 @@ def _engines(settings: Settings, index: IndexDriver) -> tuple[Callable[[], Colle
     return warnings, lambda: place_of(settings.database).same_server(place_of(settings.keyring_url or ""))
 
 
-_DRIVERS: Final = opening.Drivers(_keyring_store, _root)
+DRIVERS: Final = opening.Drivers(_keyring_store, _root, lambda settings, name: BackupPlaces(settings.root_key, name))

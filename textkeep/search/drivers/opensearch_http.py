@@ -42,6 +42,9 @@ BULK_BYTES: Final = 6_000_000
 NAMES_AT_ONCE: Final = 40
 """Names that fit into one request line of 4,096 bytes."""
 
+SEARCHES_AT_ONCE: Final = 32
+"""Searches of one request that the cluster works on at a time. Left to itself a small node takes four, and idles."""
+
 CONNECTIONS: Final = 16
 """Connections to a node that are kept."""
 
@@ -147,7 +150,8 @@ class Cluster:
         body = b"".join(_HEAD % alias.encode("ascii") + wanted + b"\n" for alias, wanted in asked)
 
         def send(client: OpenSearch) -> list[Given]:
-            responses = client.msearch(body=body, params={"filter_path": _EACH_SEARCHED})["responses"]
+            params = {"filter_path": _EACH_SEARCHED, "max_concurrent_searches": str(SEARCHES_AT_ONCE)}
+            responses = client.msearch(body=body, params=params)["responses"]
             return [read(_found(each, alias)) for each, (alias, _) in zip(responses, asked, strict=True)]
 
         return self.call(send)

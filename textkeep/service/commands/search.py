@@ -24,6 +24,9 @@ def search(
     org: Annotated[str | None, typer.Option("--org", help="The organisation; not needed with a token for one.")] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why: it is recorded with the search.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many texts at most.")] = 20,
+    hold: Annotated[
+        str | None, typer.Option("--hold", help="A legal hold: find what it covers, past its 400 days too.")
+    ] = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,6 +42,8 @@ def search(
             remedy="Set TEXTKEEP_TOKEN, or make one: textkeep token create --role officer --org ORG",
         )
     body: dict[str, Any] = {"query": asked, "reason": reason, **({"org_id": org} if org else {})}
+    if hold is not None:
+        body["hold_id"] = hold
     with reach(settings, "search") as client:
         found = client.call("POST", "/v1/searches", token=token, json={**body, "limit": min(limit, MOST)})
         while found["cursor"] and len(found["results"]) < limit:
@@ -64,5 +69,6 @@ def _row(text: dict[str, Any]) -> tuple[object, ...]:
         marks.append(text["disposition"] + (f": {text['reason']}" if text["reason"] else ""))
     if text["version"] > 1:
         marks.append(f"version {text['version']}")
+    marks += [f"held by {name}" for name in text["held"]]
     body = text["body"] + (f"  [{', '.join(marks)}]" if marks else "")
     return (text["sent_at"][:19].replace("T", " "), text["from"], text["to"], body)

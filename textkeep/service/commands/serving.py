@@ -66,7 +66,8 @@ def serving(part: Part, data: str | None, metrics: str | None) -> Iterator[Servi
     answer for too long.
     """
     # Only whoever opens the archive pays for loading all of it.
-    from textkeep.service.running import keep_memory_private, watching
+    from textkeep.service.memory import keep_memory_private
+    from textkeep.service.running import watching
     from textkeep.service.waiting import patiently
     from textkeep.service.wiring import Archive
 

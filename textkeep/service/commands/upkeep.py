@@ -1,4 +1,4 @@
-"""Upkeep, by access to the archive's files: purge, days, doctor, keyring, migrate, rebuild, ledger."""
+"""Upkeep, by access to the archive's files: purge, days, doctor, migrate, rebuild, ledger."""
 
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -26,8 +26,6 @@ from textkeep.service.settings import Settings
 DAY_COLUMNS: Final = ("day", "state", "taken", "versions", "kept", "destroyed", "lost", "due")
 MARKS: Final = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
 
-keyring = typer.Typer(no_args_is_help=True, help="The keyring: what it holds, without showing it.")
-
 
 @reported
 def purge(
@@ -50,6 +48,8 @@ def purge(
         note(
             f"{len(told['days'])} day(s) due" + ("; nothing was changed." if dry_run else f", {closed} of them closed.")
         )
+    for each in told["released"]:
+        note(f"held texts that were released, {each['shelf']}: {each['state']}")
     if told["stopped"] is not None:
         note(f"textkeep: the run stopped ({told['stopped']}): {told['detail']}")
         note(f"  {told['remedy']}")
@@ -87,9 +87,12 @@ def doctor(
     except (Unsound, Outage) as error:
         found = [Finding("start", "fail", error.detail, error.remedy)]
         if settings.on_server or settings.folder.is_dir():
-            machine = check_machine(settings.folder, settings.secrets_folder, on_server=settings.on_server)
+            machine = check_machine(
+                settings.folder, settings.secrets_folder, on_server=settings.on_server, pin=settings.pin_file
+            )
             # With the keyring on a server its roots are made by the first start, which has not been yet.
-            not_yet = settings.keyring_in_database and not settings.secrets_folder.is_dir()
+            secrets = settings.secrets_folder
+            not_yet = settings.keyring_in_database and secrets is not None and not secrets.is_dir()
             found += [each for each in machine if not (not_yet and each.check == KEYRING_PERMISSIONS)]
     if as_json:
         print_json({"findings": [_plainly(finding) for finding in found]})
@@ -100,14 +103,6 @@ def doctor(
                 out().print(f"      {finding.remedy}", markup=False)
     if any(finding.verdict == "fail" for finding in found):
         raise typer.Exit(FAILED)
-
-
-@keyring.command("status")
-@reported
-def keyring_status(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Count the secrets and the tombstones, and name the root. No secret is shown."""
-    with reach(Settings.load(Path(data) if data else None), "keyring status") as client:
-        _print_one(client.call("GET", "/local/keyring"), as_json=as_json)
 
 
 @reported
@@ -151,28 +146,6 @@ def rebuild(
     """Make the search index anew from the texts: of every shelf, or of one."""
     with reach(Settings.load(Path(data) if data else None), "rebuild") as client:
         _print_one(client.call("POST", "/local/rebuild", json={"shelf": shelf}), as_json=as_json)
-
-
-@reported
-def ledger(
-    shelf: Annotated[str | None, typer.Option("--shelf", help="Only the entries of this shelf.")] = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the ledger's entries that wait to be signed, in the order they were committed."""
-    asked = {"shelf": shelf} if shelf else {}
-    entries: list[dict[str, Any]] = []
-    after: int | None = 0
-    with reach(Settings.load(Path(data) if data else None), "ledger") as client:
-        while after is not None:
-            told = client.call("GET", "/local/ledger", params={**asked, "after": str(after)})
-            entries += told["entries"]
-            after = told["after"]
-    if as_json:
-        print_json({"entries": entries})
-        return
-    rows = [(each["seq"], each["time"], each["kind"], each["shelf"]) for each in entries]
-    print_table(("seq", "time (UTC)", "kind", "shelf"), rows)
 
 
 def _print_one(told: dict[str, Any], *, as_json: bool) -> None:

@@ -1,0 +1,457 @@
+"""A small archive under legal holds beside a dictionary that says what must be in it.
+
+The archive is real: vault, keyring in files, signed ledger, holds, purge. It lives on SQLite in memory, with shelves for
+a few days only, and is killed, backed up and put back in this process.
+"""
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import Connection
+
+from tests.housing import NOON, House, SetClock, event
+from tests.ledger.signing import Secret
+from tests.retention.holding import Holders
+from tests.retention.keeping import Keeping
+from tests.retention.purging import OLDEST, Purging, evening
+from tests.retention.test_purge_crash import Fate, Killed
+from textkeep.access.principal import Principal, Role
+from textkeep.archive.drivers.keyring_file import FolderStore
+from textkeep.archive.keyring import shelf_secret
+from textkeep.archive.rows import open_row
+from textkeep.archive.shelf import Day
+from textkeep.errors import Unsound
+from textkeep.ledger import log, tree
+from textkeep.ledger.state import Forked
+from textkeep.retention.approval import Approval, NotApproved
+from textkeep.retention.folder import ReportFolder
+from textkeep.retention.purge import RunResult
+from textkeep.search.drivers.embedded import EmbeddedIndex
+from textkeep.service.evidence import Evidence
+from textkeep.store.bulk import TextRow
+from textkeep.store.engine import Store
+from textkeep.store.schema import migrate
+from textkeep.store.tables import papers_name, texts_name, texts_of
+
+ORGS: Final = ("org-001", "org-002")
+WORDS: Final = ("merger", "lunch", "merger and lunch")
+OLD: Final = [OLDEST.plus(at) for at in range(5)]
+"""The days whose texts turn 400 days old while the archive lives."""
+
+IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  a keyring is synced to disk at each change: here that costs nothing
+RETENTION: Final = timedelta(days=400)
+RELEASE: Final = timedelta(hours=24)
+
+
+@dataclass
+class Text:
+    """What was taken, and whether it is gone."""
+
+    body: str
+    org: str
+    sent_at: datetime
+    acknowledged: bool
+    gone: bool = False
+
+
+@dataclass
+class Held:
+    """A hold that was answered; `ends` when its release was approved; `late` what it came too late for."""
+
+    org: str
+    word: str | None
+    ends: datetime | None = None
+    late: set[str] = field(default_factory=set)
+
+    def covers(self, text: Text, now: datetime) -> bool:
+        in_force = self.ends is None or self.ends > now
+        said = self.word is None or self.word in text.body
+        return in_force and said and self.org == text.org and text.body not in self.late
+
+
+@dataclass
+class Saved:
+    """A backup of database and keyring, and how much the ledger had then."""
+
+    database: sqlite3.Connection
+    keyring: Path
+    entries: int
+
+
+def few_days(now: datetime) -> list[Day]:
+    """The only days that have a shelf."""
+    return [*OLD, Day.of(now), Day.of(now).plus(1)]
+
+
+class World:
+    """The archive and its dictionary."""
+
+    def __init__(self, template: "Template") -> None:
+        self.folder = Path(tempfile.mkdtemp(dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
+        self.clock = SetClock(NOON)
+        self.secret, self.fate = Secret(), Fate()
+        self.texts: dict[str, Text] = {}
+        self.holds: dict[str, Held] = {}
+        self.asked: dict[str, Approval] = {}
+        self.signed: list[tuple[int, str]] = []
+        self.saved: Saved | None = None
+        self.number = 0
+        shutil.copytree(template.keyring, self.folder / "keyring")
+        self.store = loaded(template.database)
+        self.index = EmbeddedIndex.open(self.folder / "index")
+        self.open()
+        self.purging.mark().tick()
+
+    def open(self) -> None:
+        """Open everything as a process does that starts; nothing of the one before is left. Raises Unsound."""
+        house = House.build(self.store, self.folder / "keyring", self.clock)
+        self.purging = Purging(house, self.folder, self.index)
+        self.purging.leases.clear()
+        self.keeping = Keeping(self.purging)
+        self.holders: Holders = self.keeping.holders
+        self.holders.batches = self.number * 100
+        self.evidence = Evidence(house.store, house.keyring, self.secret, self.holders.approvals, self.clock)
+        for each in self.holders.holds.agree().repaired:
+            if each.what == "in-force-again":
+                self.holds[each.hold].ends = None
+
+    def close(self) -> None:
+        self.index.close()
+        self.store.close()
+        shutil.rmtree(self.folder)
+
+    def person(self, name: str, *roles: Role) -> Principal:
+        return self.holders.person(name, *roles, orgs=ORGS)
+
+    def dies_at(self, point: int | None, work: Callable[[], Any]) -> Any:
+        """Do something; where `point` is given, the process is gone at that point, if there is one, and starts anew."""
+        fate, keyring = self.fate, self.keeping.house.keyring
+        fate.at, fate.passed = point, 0
+        transaction = self.store.transaction
+
+        @contextmanager
+        def mortal() -> Iterator[Connection]:
+            with transaction() as connection:
+                yield connection
+                fate.point()
+            fate.point()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self.store, "transaction", mortal)
+            patch.setattr(ReportFolder, "write", fate.around(ReportFolder.write))
+            patch.setattr(FolderStore, "swap", fate.around(FolderStore.swap))
+            patch.setattr(keyring, "destroy", fate.around(keyring.destroy))
+            patch.setattr(self.index, "drop", fate.around(self.index.drop))
+            try:
+                return work()
+            except Killed:
+                pass
+            finally:
+                fate.at = None
+        self.open()
+        return None
+
+    # What happens
+
+    def ingest(self, day: Day, org: str, words: str, *, aside: bool, point: int | None) -> None:
+        self.number += 1
+        body = f"text {self.number}, {words}"
+        self.keeping.purging.index.create([day.shelf])
+        wire = event(self.number, org_id=org, sent_at=evening(day), body=body)
+        state, now = self.keeping.state(day.shelf), self.clock()
+        said: dict[str, Any] = {"verdict": "quarantine", "reason": "mms"} if aside else {}
+        text = Text(body, org, datetime.fromisoformat(evening(day)), acknowledged=False)
+        receipt = self.dies_at(point, lambda: self.holders.take(wire, **said))
+        if receipt is None:
+            self.texts[body] = text  # nobody knows: it is there, or it never was
+            return
+        [item] = receipt.items
+        expired = text.sent_at + RETENTION <= now
+        if item.outcome == "refused":
+            assert expired or state != "open", (item, state)
+            assert not self.covering(text), "an expired record that a hold covers was refused"
+            return
+        assert item.reason == "expired-under-hold" or (not expired and state == "open"), (item, state)
+        if item.reason == "expired-under-hold":
+            text.sent_at = now  # it lies with what came that day
+        text.acknowledged = True
+        self.texts[body] = text
+
+    def place(self, org: str, word: str | None, point: int | None) -> None:
+        officer, where = self.person("Olivia", "officer"), self.found()
+        placed = self.dies_at(point, lambda: self.holders.place(by=officer, org_id=org, query=word))
+        if placed is not None:
+            held = self.holds[placed.hold.id] = Held(org, word)
+            late = set(placed.reach.too_late)
+            held.late = {body for body, shelves in where.items() if shelves <= late}
+            for shelf in late:
+                assert self.keeping.state(shelf) not in ("open", "intent", "kept", "witnessed"), shelf
+        for hold_id in self.holders.in_force():
+            self.holds.setdefault(hold_id, Held(org, word))  # one whose answer did not come
+
+    def ask(self, number: int) -> None:
+        hold_id = sorted(self.holds)[number % len(self.holds)]
+        held, now = self.holds[hold_id], self.clock()
+        waiting = self.asked.get(hold_id)
+        if held.ends is not None or (waiting is not None and waiting.until > now):
+            return
+        self.asked[hold_id] = self.holders.holds.releasing.ask(self.person("Carol", "counsel"), hold_id, "settled")
+
+    def decide(self, number: int, outcome: str, *, same: bool, point: int | None) -> None:
+        hold_id = sorted(self.asked)[number % len(self.asked)]
+        asked, held, now = self.asked.pop(hold_id), self.holds[hold_id], self.clock()
+        by = self.person("Carol" if same else "Anna", "approver")
+        decided = None
+        try:
+            decide = self.holders.approvals.decide
+            decided = self.dies_at(point, lambda: decide(by, asked.id, outcome, asked.digest))  # type: ignore[arg-type]
+        except NotApproved:
+            assert same or asked.until <= now or held.ends is not None
+        if decided is not None:
+            assert not same
+        if outcome == "approved" and not same and asked.until > now:
+            with self.store.reading() as connection:
+                row = self.holders.holds.holding.find(connection, hold_id)
+            assert row is not None
+            if row.ends_at is not None:
+                assert row.ends_at >= now + RELEASE
+                held.ends = held.ends or row.ends_at
+            else:
+                assert decided is None
+
+    def wait(self, hours: int) -> None:
+        """Time passes, as the minute's ticking sees it."""
+        until = self.clock() + timedelta(hours=hours)
+        while self.clock() < until:
+            self.clock.now = min(until, self.clock() + timedelta(hours=12))
+            self.purging.mark().tick()
+        self.keeping.house.shelves.ensure(until)
+
+    def run(self, **how: Any) -> RunResult:
+        signing = {"signed": self.evidence, "signing_patience": 5.0, "witness_patience": 0.0}
+        return self.keeping.run(**signing, **how)
+
+    def purge(self, point: int | None) -> None:
+        """A run; where more days are due than may go without a person's word, that word is given."""
+
+        def work() -> RunResult:
+            result = self.run()
+            if result.stopped is not None and result.stopped.reason == "too-many-days":
+                return self.run(confirm_days=len(result.days))
+            return result
+
+        result = self.dies_at(point, work)
+        assert result is None or result.stopped is None, result.stopped
+
+    def jump(self, hours: int) -> None:
+        """The clock jumps, a run is tried, and the clock is set right."""
+        right, before = self.clock(), set(self.keeping.house.keyring.tombstones())
+        self.clock.now += timedelta(hours=hours)
+        assert not self.purging.mark().tick()
+        result = self.run()
+        assert result.stopped is not None
+        assert result.stopped.reason == ("clock-ahead" if hours > 0 else "clock-behind")
+        self.clock.now = right
+        assert set(self.keeping.house.keyring.tombstones()) == before
+
+    # Backups
+
+    def back_up(self) -> None:
+        to = self.folder / "saved"
+        shutil.rmtree(to, ignore_errors=True)
+        shutil.copytree(self.folder / "keyring", to)
+        self.saved = Saved(self.copied(), to, self.entries())
+
+    def copied(self) -> sqlite3.Connection:
+        copy = sqlite3.connect(":memory:", check_same_thread=False)
+        with self.store.reading() as connection:
+            inside = connection.connection.driver_connection
+            assert isinstance(inside, sqlite3.Connection)
+            inside.backup(copy)
+        return copy
+
+    def entries(self) -> int:
+        with self.store.reading() as connection:
+            return len(log.entries(connection))
+
+    def restore_database(self) -> None:
+        """Put the older database back, see that it is noticed and that nothing comes of it, and put the newest back."""
+        assert self.saved is not None
+        self.sign()
+        newest, entries = self.copied(), self.entries()
+        before = self.evidence.signer.state()
+        stones = set(self.keeping.house.keyring.tombstones())
+        self.put(self.saved.database)
+        noticed = ""
+        try:
+            self.open()
+            with suppress(Forked):
+                self.evidence.signer.keep_up()
+            self.run()
+            self.evidence.signer.keep_up()
+        except Unsound as refused:
+            noticed = refused.problem
+        if self.saved.entries != entries:
+            after = self.evidence.signer.state()
+            assert noticed, "a database older than its ledger was not noticed"
+            assert before is not None
+            assert after is not None
+            assert (after.size, after.root) == (before.size, before.root), "a fork was signed"
+            stones_now = set(House.build(loaded(newest), self.folder / "keyring", self.clock).keyring.tombstones())
+            assert stones_now == stones, "something was destroyed over an older database"
+        self.put(newest)
+        self.open()
+        self.resume()
+
+    def put(self, database: sqlite3.Connection) -> None:
+        self.store.close()
+        self.store = loaded(database)
+
+    def resume(self) -> None:
+        """Two persons say that the ledger may be signed again."""
+        state = self.evidence.signer.state()
+        if state is None or state.refused is None:
+            return
+        operator = self.holders.person("Olga", "operator", orgs=None)
+        asked = self.holders.approvals.put(operator, "resume", "ledger", {"refused_at": state.refused.at}, None)
+        self.holders.approvals.decide(
+            self.holders.person("Anna", "approver", orgs=None), asked.id, "approved", asked.digest
+        )
+        self.evidence.resume(asked.id)
+
+    def restore_keyring(self) -> None:
+        """Put the older keyring back. One older than a purge is refused; else what it lacks is put back into it."""
+        assert self.saved is not None
+        now, newest = self.folder / "keyring", self.folder / "newest"
+        stones = set(self.keeping.house.keyring.tombstones())
+        now.rename(newest)
+        shutil.copytree(self.saved.keyring, now)
+        try:
+            self.open()
+            assert set(self.keeping.house.keyring.tombstones()) >= stones, "a keyring older than a purge was accepted"
+            shutil.rmtree(newest)
+        except Unsound:
+            shutil.rmtree(now)
+            newest.rename(now)
+            self.open()
+
+    # What must be
+
+    def found(self) -> dict[str, set[str]]:
+        """By body, the shelves on which a text or a record opens."""
+        house = self.keeping.house
+        there: dict[str, set[str]] = defaultdict(set)
+        with self.store.reading() as connection:
+            tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+            for row in house.shelves.list(connection):
+                if not house.keyring.has(shelf_secret(row.name)):
+                    continue
+                if texts_name(row.name) in tables:
+                    for each in connection.execute(texts_of(row.name).select()):
+                        there[open_row(house.sealer, row.name, TextRow(*each)).event.data.body].add(row.name)
+                if papers_name(row.name) in tables:
+                    for paper in house.papers.of_kind(connection, row.name, "quarantine"):
+                        there[json.loads(paper.plain.split(b"\n", 1)[1])["data"]["body"]].add(row.name)
+        return there
+
+    def covering(self, text: Text) -> list[str]:
+        now = self.clock()
+        return [hold_id for hold_id, held in self.holds.items() if held.covers(text, now)]
+
+    def check(self) -> None:
+        """Nothing is gone too early or under a hold, nothing that is gone is there, every other text is."""
+        there = self.found()
+        assert there.keys() <= self.texts.keys(), "something is there that nobody sent"
+        for body, text in list(self.texts.items()):
+            if body in there:
+                assert not text.gone, f"{body}: purged, and there again"
+                text.acknowledged = True
+            elif not text.acknowledged:
+                del self.texts[body]
+            elif not text.gone:
+                assert Day.of(text.sent_at).due() <= self.clock(), f"{body}: destroyed early"
+                assert not self.covering(text), f"{body}: destroyed under a hold"
+                text.gone = True
+        assert set(self.holders.in_force()) == {
+            hold_id for hold_id, held in self.holds.items() if held.ends is None or held.ends > self.clock()
+        }
+
+    def sign(self) -> None:
+        self.evidence.signer.keep_up()
+        state = self.evidence.signer.state()
+        assert state is not None
+        if not self.signed or self.signed[-1] != (state.size, state.root):
+            self.signed.append((state.size, state.root))
+
+    def conclude(self) -> None:
+        """Everything that is due goes, and what is left is what holds keep; every checkpoint is of one line."""
+        self.wait(6 * 24)
+        self.purge(None)
+        self.check()
+        for text in self.texts.values():
+            due = Day.of(text.sent_at).due() <= self.clock()
+            assert text.gone == (due and not self.covering(text)), text
+        self.sign()
+        self.evidence.signer.check()
+        with self.store.reading() as connection:
+            entries = log.entries(connection)
+            hashes = [
+                tree.leaf_hash(log.canonical(connection, each.seq) or b"")
+                for each in sorted(entries, key=lambda each: each.index or 0)
+            ]
+        for size, root in self.signed:
+            assert tree.root(hashes[:size]).hex() == root, "the log was forked"
+        self._check_reports(entries)
+
+    def _check_reports(self, entries: list[log.Entry]) -> None:
+        written = [entry.body["name"] for entry in entries if entry.kind == "purge"]
+        assert len(written) == len(set(written)), "a shelf has two reports"
+        assert {day.shelf for day in OLD} <= set(written)
+        for name in written:
+            report = self.purging.report(name)
+            totals = report["totals"]
+            assert report["verdict"] == "pass", (name, report["verdict"])
+            assert totals["taken"] == totals["kept"] + totals["destroyed"], name
+
+
+@dataclass
+class Template:
+    """An archive with its organisations, of which each world is a copy."""
+
+    keyring: Path
+    database: sqlite3.Connection
+
+    @classmethod
+    def build(cls, folder: Path) -> "Template":
+        with closing(Store.open(f"sqlite:///{folder / 'textkeep.db'}")) as store:
+            migrate(store)
+            house = House.build(store, folder / "keyring", SetClock(NOON))
+            for org in ORGS:
+                house.organisations.register(org)
+            store.settle()
+        database = sqlite3.connect(":memory:", check_same_thread=False)
+        with closing(sqlite3.connect(folder / "textkeep.db")) as source:
+            source.backup(database)
+        return cls(folder / "keyring", database)
+
+
+def loaded(database: sqlite3.Connection) -> Store:
+    """A store in memory that holds what that database does."""
+    opened = Store.open("sqlite://")
+    with opened.transaction() as connection:
+        inside = connection.connection.driver_connection
+        assert isinstance(inside, sqlite3.Connection)
+        connection.exec_driver_sql("COMMIT")
+        database.backup(inside)
+        connection.exec_driver_sql("BEGIN")
+    return opened

@@ -1,0 +1,141 @@
+"""Asking the index for what is held: on the days, past their 400 days too, and on the shelves of held texts.
+
+A shelf of held texts spans all days, so it is walked beside the days and merged with them. A text that is on both for a
+moment, while its day is purged, is given once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime
+from heapq import merge
+from typing import Final
+
+from sqlalchemy import Connection, exists, select
+
+from textkeep.archive.keyring import SecretDestroyed
+from textkeep.archive.shelf import Generation, is_kept
+from textkeep.archive.text import Handle
+from textkeep.archive.vault import oldest_unindexed
+from textkeep.search.documents import milliseconds
+from textkeep.search.index import Hit, NoIndex, Window
+from textkeep.search.query import Query
+from textkeep.search.scan import AHEAD, ASKED_AT_ONCE, PlanOf, Scan, Scans, ceiling
+from textkeep.store.engine import Store
+from textkeep.store.tables import shelves, slices
+
+LOOKED_AT: Final = ("open", "intent", "kept", "witnessed")
+"""The states in which a shelf is looked at: until its point of no return a hold may keep what is there."""
+
+
+class HeldScan:
+    """One walk over the days and the shelves of held texts of an organisation."""
+
+    def __init__(
+        self,
+        days: Scan,
+        kept: list[str],
+        plan_of: PlanOf,
+        window: Window,
+        scans: Scans,
+        still: Callable[[str], bool],
+    ) -> None:
+        self.org = days.org
+        self.unindexed_since = days.unindexed_since
+        self._days = days
+        self._kept = kept
+        self._plan_of = plan_of
+        self._window = window
+        self._scans = scans
+        self._still = still
+
+    @property
+    def shelves_searched(self) -> int:
+        """How many shelves it has come to."""
+        return self._days.shelves_searched + len(self._kept)
+
+    def hits(self) -> Iterator[Hit]:
+        """What the index proposes, in order, each once."""
+        walks = [self._days.hits(), *map(self._of_shelf, self._kept)]
+        last: Hit | None = None
+        for hit in merge(*walks, reverse=not self._window.oldest_first):
+            if hit != last:
+                yield hit
+            last = hit
+
+    def _of_shelf(self, shelf: str) -> Iterator[Hit]:
+        window = self._window
+        try:
+            plan = self._plan_of(shelf)
+        except SecretDestroyed:
+            return  # released and purged while this search ran
+        while True:
+            try:
+                hits = self._scans.index.query([(shelf, plan)], window)
+            except NoIndex:
+                if self._still(shelf):
+                    raise  # something of it was indexed: it must have an index
+                return
+            yield from hits
+            if len(hits) < window.limit:
+                return
+            window = replace(window, limit=min(2 * window.limit, ASKED_AT_ONCE), after=hits[-1])
+
+
+class HeldScans:
+    """Makes such walks."""
+
+    def __init__(self, store: Store, scans: Scans) -> None:
+        self._store = store
+        self._scans = scans
+
+    def of_query(
+        self,
+        query: Query,
+        org: Handle,
+        *,
+        first: int,
+        now: datetime,
+        start: datetime | None,
+        until: datetime | None,
+        after: Hit | None,
+    ) -> HeldScan:
+        """What may match a query, however long ago it was sent; else as with `Scans.of_query`."""
+        end = min(until or now + AHEAD, now + AHEAD)
+        window = Window(first, None if start is None else milliseconds(start), ceiling(end), after)
+        return self._scan(org, self._scans.plans(query, org), window)
+
+    def of_pair(self, org: Handle, one: str, other: str, *, first: int, after: Hit, oldest_first: bool) -> HeldScan:
+        """What two numbers wrote each other, however long ago; else as with `Scans.of_pair`."""
+        window = Window(first, after=after, oldest_first=oldest_first)
+        return self._scan(org, self._scans.plans_of_pair(org, one, other), window)
+
+    def _scan(self, org: Handle, plan_of: PlanOf, window: Window) -> HeldScan:
+        with self._store.reading() as connection:
+            named = _shelves(connection)
+            since = oldest_unindexed(connection)
+        days = _behind(sorted(name for name in named if not is_kept(name)), window)
+        kept = [name for name in named if is_kept(name) and Generation.named(name).org == org]
+        if not window.oldest_first:
+            days.reverse()
+        walk = Scan(self._scans, org, days, plan_of, window, unindexed_since=since)
+        return HeldScan(walk, kept, plan_of, window, self._scans, self._is_looked_at)
+
+    def _is_looked_at(self, shelf: str) -> bool:
+        with self._store.reading() as connection:
+            state = connection.execute(select(shelves.c.state).where(shelves.c.name == shelf)).scalar_one_or_none()
+        return state in LOOKED_AT
+
+
+def _behind(days: list[str], window: Window) -> list[str]:
+    """The days that can hold what comes behind the window's beginning."""
+    if window.after is None:
+        return days
+    there = window.after.id.day.isoformat()
+    return [day for day in days if (day >= there if window.oldest_first else day <= there)]
+
+
+def _shelves(connection: Connection) -> list[str]:
+    """The shelves that may be looked at and of which something was indexed."""
+    something = exists().where(slices.c.shelf == shelves.c.name, slices.c.indexed.is_(True))
+    wanted = select(shelves.c.name).where(shelves.c.state.in_(LOOKED_AT), something)
+    return list(connection.scalars(wanted.order_by(shelves.c.name)))
