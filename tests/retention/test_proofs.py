@@ -131,6 +131,8 @@ def test_a_proof_gives_way_to_one_with_a_cosignature(purging: Purging) -> None:
     purging.run(signed=purging.ledger)
     was = file_of(purging).read_bytes()
     set_witness(purging)
+    purging.take(OLDEST.plus(5), start=50)
+    purging.ledger.signer.keep_up()
     purging.chain.keep()
     assert file_of(purging).read_bytes() == was
     cosign(purging)
@@ -141,7 +143,7 @@ def test_a_proof_gives_way_to_one_with_a_cosignature(purging: Purging) -> None:
     assert times(parse(checked(purging, now).note), AUDITOR.witness)
 
 
-@pytest.mark.parametrize("change", ["another entry's", "altered", "no proof at all"])
+@pytest.mark.parametrize("change", ["another entry's", "altered", "carries another entry", "no proof at all"])
 def test_what_is_no_proof_of_the_entry_stays_as_it_is_and_is_not_served(purging: Purging, change: str) -> None:
     purging.run(signed=purging.ledger)
     purging.until(OLDEST.plus(1).due())
@@ -150,6 +152,9 @@ def test_what_is_no_proof_of_the_entry_stays_as_it_is_and_is_not_served(purging:
     true = path.read_bytes()
     if change == "another entry's":
         path.write_bytes(file_of(purging, OLDEST.plus(1).shelf).read_bytes())
+    elif change == "carries another entry":
+        held = Proof.parse(true)
+        path.write_bytes(Proof(held.index, held.path, held.note, b"{}").format())
     elif change == "altered":
         lines = true.split(b"\n")
         lines[3] = base64.b64encode(bytes(32))

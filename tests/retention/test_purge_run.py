@@ -70,7 +70,11 @@ def test_more_than_three_days_need_their_number_confirmed(purging: Purging) -> N
     result = purging.run(confirm_days=4)
     assert result.stopped is None
     assert [day.state for day in result.days] == ["reported"] * 4
-    assert purging.report(OLDEST.shelf)["responsible"] == {"asked_by": "schedule", "confirmed_days": 4}
+    assert purging.report(OLDEST.shelf)["responsible"] == {
+        "asked_by": "schedule",
+        "confirmed_days": 4,
+        "releases": [],
+    }
 
 
 def test_a_step_ahead_stops_the_run_until_it_is_confirmed(purging: Purging) -> None:

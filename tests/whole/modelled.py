@@ -274,9 +274,7 @@ class World:
 
     def copied(self) -> sqlite3.Connection:
         copy = sqlite3.connect(":memory:", check_same_thread=False)
-        with self.store.reading() as connection:
-            inside = connection.connection.driver_connection
-            assert isinstance(inside, sqlite3.Connection)
+        with outside_transactions(self.store) as inside:
             inside.backup(copy)
         return copy
 
@@ -448,10 +446,17 @@ class Template:
 def loaded(database: sqlite3.Connection) -> Store:
     """A store in memory that holds what that database does."""
     opened = Store.open("sqlite://")
-    with opened.transaction() as connection:
+    with outside_transactions(opened) as inside:
+        database.backup(inside)
+    return opened
+
+
+@contextmanager
+def outside_transactions(store: Store) -> Iterator[sqlite3.Connection]:
+    """The one connection of a store in memory, without a transaction that would keep it from being copied."""
+    with store.transaction() as connection:
         inside = connection.connection.driver_connection
         assert isinstance(inside, sqlite3.Connection)
         connection.exec_driver_sql("COMMIT")
-        database.backup(inside)
+        yield inside
         connection.exec_driver_sql("BEGIN")
-    return opened

@@ -332,8 +332,9 @@ class Keyring:
 
     def _bury(self, name: str, entry: str, now: datetime) -> Tombstone:
         """Put a tombstone in the place of a secret, in a ring under a new root."""
+        commitment = self.commitment(name)  # may take over a newer ring: what goes into the next one is read after it
         ring = self._held.whole()
-        stone = Tombstone(name, self.commitment(name), now.isoformat(), entry, ring.generation + 1, ring.root)
+        stone = Tombstone(name, commitment, now.isoformat(), entry, ring.generation + 1, ring.root)
         kept = {other: secret for other, secret in ring.secrets.items() if other != name}
         with self._held.new_root() as root:
             spent = frozenset((self._root.known() & ring.spent) | {ring.root})
