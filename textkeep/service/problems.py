@@ -53,9 +53,9 @@ _WORDS: Final = {
     "bool_type": "is neither true nor false",
     "bool_parsing": "is neither true nor false",
     "list_type": "is not a list",
-    "less_than_equal": "is too large",
-    "greater_than_equal": "is too small",
-    "greater_than": "is too small",
+    "less_than_equal": "holds a value that is too large",
+    "greater_than_equal": "holds a value that is too small",
+    "greater_than": "holds a value that is too small",
 }
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """What `Allow` may name."""
