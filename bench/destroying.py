@@ -15,7 +15,7 @@ from bench.engines import Engines, engines
 from bench.many import Many
 from bench.table import Row
 from textkeep.archive.shelf import Day
-from textkeep.retention.survey import Survey
+from textkeep.retention.counting.survey import Survey
 from textkeep.store.tables import texts_name
 
 SIZES = tuple(int(size) for size in os.environ.get("BENCH_PURGES", "10000,100000,1000000").split(","))
@@ -65,6 +65,7 @@ def _ours(many: Many, days: list[date]) -> Iterator[float]:
             begun = time.perf_counter()
             result = archive.purge.run(now[0])
             took = time.perf_counter() - begun
+            print(f"  {size:,} rows destroyed in {1000 * took:,.0f} ms", flush=True)
             if result.stopped or [(each.day, each.destroyed) for each in result.days] != [(day.isoformat(), size)]:
                 raise RuntimeError(f"the purge did something else: {result.document()}")
             yield 1000 * took

@@ -8,8 +8,8 @@ from textkeep.access.principal import Principal, Role
 from textkeep.archive.keyring import org_secret
 from textkeep.archive.text import Handle
 from textkeep.ledger import log
-from textkeep.retention.approval import Approval, Kind
-from textkeep.retention.approvals import Approvals
+from textkeep.retention.approvals.approval import Approval, Kind
+from textkeep.retention.approvals.approvals import Approvals
 
 ORG, OTHER = b"\x0a" * 8, b"\x0b" * 8
 ADA, GRACE, ALAN = (bytes([number]) * 8 for number in (1, 2, 3))

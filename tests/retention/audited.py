@@ -20,9 +20,9 @@ from textkeep.archive.shelf import Day
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.note import parse
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.audit import Audit, Finding
-from textkeep.retention.folder import ReportFolder
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.audit.audit import Audit, Finding
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.service.evidence import Evidence
 from textkeep.service.holding import Holds
 from textkeep.store.engine import Store

@@ -17,10 +17,10 @@ from textkeep.archive.vault import Vault
 from textkeep.ingest.wire import Rejected, parse
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry
-from textkeep.retention.approval import Approval
-from textkeep.retention.approvals import Approvals, Decided
-from textkeep.retention.hold import Hold, Scope
-from textkeep.retention.holding import Placed, Step
+from textkeep.retention.approvals.approval import Approval
+from textkeep.retention.approvals.approvals import Approvals, Decided
+from textkeep.retention.holds.hold import Hold, Scope
+from textkeep.retention.holds.holding import Placed, Step
 from textkeep.service.holding import Holds
 
 ORG = "org-001"

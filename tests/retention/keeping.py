@@ -16,9 +16,9 @@ from textkeep.archive.papers import Paper
 from textkeep.archive.rows import Opened, open_row
 from textkeep.archive.shelf import Day, Generation
 from textkeep.archive.text import HOUSE
-from textkeep.retention.hold import Hold
-from textkeep.retention.keeping_over import CarryingOver
-from textkeep.retention.purge import RunResult
+from textkeep.retention.holds.hold import Hold
+from textkeep.retention.holds.keeping_over import CarryingOver
+from textkeep.retention.purging.purge import RunResult
 from textkeep.store.bulk import TextRow
 from textkeep.store.tables import papers_of, texts_of
 

@@ -16,15 +16,15 @@ from textkeep.archive.shelf import Day
 from textkeep.archive.text import read_event
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.chain import Chain
+from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.clockmark import ClockMark
-from textkeep.retention.evicting import PATIENCE_SECONDS, Nodes
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.holds import HoldsInForce, NoHolds
-from textkeep.retention.purge import Purge, RunResult, Told
+from textkeep.retention.counting.survey import Survey
+from textkeep.retention.holds.in_force import HoldsInForce, NoHolds
+from textkeep.retention.purging.evicting import PATIENCE_SECONDS, Nodes
+from textkeep.retention.purging.purge import Purge, RunResult, Told
+from textkeep.retention.reports.chain import Chain
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.signing import SIGNING_PATIENCE, WITNESS_PATIENCE, Signed
-from textkeep.retention.survey import Survey
 from textkeep.retention.turn import LEASE_SECONDS, Turn
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.service.evidence import Evidence

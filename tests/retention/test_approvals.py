@@ -17,7 +17,7 @@ from textkeep.archive.sealing import CannotOpen
 from textkeep.archive.shelf import RETENTION
 from textkeep.errors import Conflict, Forbidden, Malformed, NotFound, TextkeepError
 from textkeep.retention import notes
-from textkeep.retention.approval import KINDS, REQUEST_BYTES, Approval, NotApproved, TwoPersons, digest_of
+from textkeep.retention.approvals.approval import KINDS, REQUEST_BYTES, Approval, NotApproved, TwoPersons, digest_of
 from textkeep.store.evidence import approvals, releases
 
 DAY = timedelta(hours=24)

@@ -10,7 +10,8 @@ from fastapi import APIRouter
 from tests.housing import House, event
 from tests.retention.test_returns import SHELF, WHY, ReturnDesk
 from tests.serving import Serving, serving
-from textkeep.retention import approvals_http, returns_http
+from textkeep.retention import returns_http
+from textkeep.retention.approvals import http as approvals_http
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite"], indirect=True)  # the routes know no engine
 

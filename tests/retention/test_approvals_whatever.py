@@ -22,8 +22,8 @@ from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.text import Handle
 from textkeep.errors import Refusal
 from textkeep.retention import notes
-from textkeep.retention.approval import Approval, digest_of
-from textkeep.retention.approvals import Approvals
+from textkeep.retention.approvals.approval import Approval, digest_of
+from textkeep.retention.approvals.approvals import Approvals
 from textkeep.store.engine import Store
 from textkeep.store.evidence import approvals
 from textkeep.store.schema import migrate

@@ -13,7 +13,7 @@ from tests.retention.audited import auditing, faults, shown
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from tests.retention.test_returns import ReturnDesk
-from textkeep.retention.audit import Finding
+from textkeep.retention.audit.audit import Finding
 from textkeep.service.evidence import Evidence
 from textkeep.store.tables import runs, texts_of
 

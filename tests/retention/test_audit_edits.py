@@ -13,7 +13,7 @@ from tests.engines.databases import Prepared
 from tests.housing import NOON, House, SetClock
 from tests.retention.audited import Audited, auditing, build, faults, few_days, live, shown
 from tests.retention.editing import EXEMPT_TABLES, Editor, restore
-from textkeep.retention.audit import Audit
+from textkeep.retention.audit.audit import Audit
 from textkeep.store.columns import metadata
 from textkeep.store.engine import Store
 

@@ -12,8 +12,8 @@ from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
 from textkeep.errors import Unsound
 from textkeep.retention import notes
-from textkeep.retention.chain import Chain
-from textkeep.retention.folder import ReportFolder
+from textkeep.retention.reports.chain import Chain
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.store.tables import reports
 
 

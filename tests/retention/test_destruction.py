@@ -19,23 +19,23 @@ from textkeep.archive.keyring import shelf_secret
 from textkeep.archive.permit import Permit
 from textkeep.archive.shelf import STATES
 from textkeep.errors import Conflict
-from textkeep.retention.destruction import PATHS, Destruction
-from textkeep.retention.holds import NoHolds
+from textkeep.retention.holds.in_force import NoHolds
+from textkeep.retention.purging.destruction import PATHS, Destruction
 
 PACKAGE = Path(textkeep.__file__).parent
 
 DESTROYERS = {
-    "retention/destruction.py": {"keyring.destroy", "Permit"},
-    "retention/dropping.py": {"drop_shelf_tables", "delete(table)"},
-    "retention/absence.py": {"drop_tables"},
+    "retention/purging/destruction.py": {"keyring.destroy", "Permit"},
+    "retention/purging/dropping.py": {"drop_shelf_tables", "delete(table)"},
+    "retention/purging/absence.py": {"drop_tables"},
     "archive/papers.py": {"delete(table)"},
 }
 """What can reach a text or a quarantined record: only with a permit. `Papers.remove` reaches vocabulary alone."""
 
 HARMLESS_DELETES = {
     "retention/notes.py": {"notes"},
-    "retention/approvals.py": {"approvals"},
-    "retention/holding.py": {"holds"},
+    "retention/approvals/approvals.py": {"approvals"},
+    "retention/holds/holding.py": {"holds"},
     "directory/directory.py": {"rows"},
     "access/tokens.py": {"sides"},
     "ledger/checkpoints.py": {"checkpoints"},
@@ -106,11 +106,11 @@ def test_no_statement_drops_or_deletes_but_where_it_is_listed() -> None:
 @pytest.mark.parametrize(
     ("called", "where"),
     [
-        ("destroy", {"retention/destruction.py"}),
-        ("drop_shelf_tables", {"retention/dropping.py"}),
-        ("drop_tables", {"retention/dropping.py", "retention/absence.py"}),
+        ("destroy", {"retention/purging/destruction.py"}),
+        ("drop_shelf_tables", {"retention/purging/dropping.py"}),
+        ("drop_tables", {"retention/purging/dropping.py", "retention/purging/absence.py"}),
         ("take_out", {"ingest/returning.py"}),
-        ("Permit", {"retention/destruction.py"}),
+        ("Permit", {"retention/purging/destruction.py"}),
         ("drop_all", set()),
     ],
 )

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
-from textkeep.retention import dropping
+from textkeep.retention.purging import dropping
 from textkeep.store.tables import texts_of
 
 TEXTS = texts_of(OLDEST.shelf)

@@ -14,7 +14,7 @@ from tests.housing import House
 from tests.retention.purging import OLDEST, Purging, lines_of
 from textkeep.archive.keyring import LEASE
 from textkeep.archive.nodes import MARGIN, Nodes
-from textkeep.retention.evicting import PATIENCE_SECONDS
+from textkeep.retention.purging.evicting import PATIENCE_SECONDS
 from textkeep.retention.turn import PURGE
 from textkeep.store import tables
 

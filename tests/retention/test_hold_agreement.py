@@ -9,9 +9,9 @@ from sqlalchemy import delete, update
 from tests.housing import House
 from tests.retention.holding import ORG, Holders
 from textkeep.errors import Outage
-from textkeep.retention.hold import Hold
-from textkeep.retention.hold_agreement import HoldsDisagree
-from textkeep.retention.holding import Step
+from textkeep.retention.holds.agreement import HoldsDisagree
+from textkeep.retention.holds.hold import Hold
+from textkeep.retention.holds.holding import Step
 from textkeep.store.evidence import holds, releases
 from textkeep.store.tables import ledger_entries, orgs
 

@@ -13,7 +13,7 @@ from tests.housing import NOON, event
 from textkeep.archive.text import HOUSE, Event, Handle, read_event
 from textkeep.errors import Malformed, QueryMalformed, Refusal
 from textkeep.ingest.eligibility import AHEAD_BY
-from textkeep.retention.hold import (
+from textkeep.retention.holds.hold import (
     MOST_NAMED,
     MOST_READINGS,
     Hold,

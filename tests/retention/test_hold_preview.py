@@ -11,9 +11,9 @@ from tests.housing import House, event
 from tests.retention.holding import ORG, Holders
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, ReasonRequired
-from textkeep.retention import hold_preview
-from textkeep.retention.hold import Scope
-from textkeep.retention.hold_preview import Foreseen, Preview, ShelfCount
+from textkeep.retention.holds import preview as hold_preview
+from textkeep.retention.holds.hold import Scope
+from textkeep.retention.holds.preview import Foreseen, Preview, ShelfCount
 from textkeep.store.evidence import holds
 from textkeep.store.tables import texts_of
 

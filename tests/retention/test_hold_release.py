@@ -7,8 +7,8 @@ import pytest
 from tests.housing import House
 from tests.retention.holding import Holders
 from textkeep.errors import Conflict, Forbidden, Malformed, NotFound
-from textkeep.retention.approval import NotApproved, TwoPersons
-from textkeep.retention.hold_release import AlreadyReleased
+from textkeep.retention.approvals.approval import NotApproved, TwoPersons
+from textkeep.retention.holds.release import AlreadyReleased
 from textkeep.store.evidence import holds, releases
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite"], indirect=True)

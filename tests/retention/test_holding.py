@@ -11,8 +11,8 @@ from tests.retention.holding import ORG, Holders
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, NotFound
 from textkeep.ledger.log import append
-from textkeep.retention.hold import Scope
-from textkeep.retention.holds import NO_HOLDS
+from textkeep.retention.holds.hold import Scope
+from textkeep.retention.holds.in_force import NO_HOLDS
 from textkeep.store.evidence import checkpoints, holds, releases
 from textkeep.store.tables import ledger_entries
 

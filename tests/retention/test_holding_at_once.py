@@ -11,8 +11,8 @@ from sqlalchemy import text
 from tests.housing import House
 from tests.retention.holding import Holders
 from textkeep.archive.shelf import Day
-from textkeep.retention.hold_agreement import HoldsDisagree
-from textkeep.retention.holding import Step
+from textkeep.retention.holds.agreement import HoldsDisagree
+from textkeep.retention.holds.holding import Step
 
 pytestmark = pytest.mark.parametrize("house", ["postgresql"], indirect=True)
 

@@ -19,10 +19,10 @@ from tests.retention.interleaving import HOLD, PURGE, Side, Waiting, orders, tak
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from textkeep.archive.shelf import STATES, Day
-from textkeep.retention.holding import Placed
-from textkeep.retention.holds import NO_HOLDS, HoldsInForce
-from textkeep.retention.keeping_over import CarryingOver
-from textkeep.retention.purge import RunResult
+from textkeep.retention.holds.holding import Placed
+from textkeep.retention.holds.in_force import NO_HOLDS, HoldsInForce
+from textkeep.retention.holds.keeping_over import CarryingOver
+from textkeep.retention.purging.purge import RunResult
 
 EVERY: Final = orders()
 

@@ -21,8 +21,8 @@ from textkeep.archive.drivers.root_local import LocalRoot
 from textkeep.archive.keyring import RING, Keyring, KeyringStore
 from textkeep.archive.shelf import Day
 from textkeep.archive.shelves import Shelves
-from textkeep.retention.purge import RunResult
-from textkeep.retention.report import STEPS, digest
+from textkeep.retention.purging.purge import RunResult
+from textkeep.retention.reports.report import STEPS, digest
 from textkeep.retention.turn import LEASE_SECONDS, PURGE, Turn
 from textkeep.store.engine import Store
 from textkeep.store.leases import LeaseLost

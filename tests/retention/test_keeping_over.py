@@ -16,8 +16,8 @@ from textkeep.archive.rows import seal_again
 from textkeep.archive.shelf import Day, Generation
 from textkeep.archive.text import HOUSE
 from textkeep.ledger import tree
-from textkeep.retention import undecided
-from textkeep.retention.days import day_rows
+from textkeep.retention.holds import undecided
+from textkeep.retention.purging.days import day_rows
 from textkeep.store.evidence import kept_papers, kept_slices, leaves
 from textkeep.store.tables import papers_of, slices, texts_of
 
@@ -296,7 +296,7 @@ def test_keeping_again_adds_nothing_twice(keeping: Keeping) -> None:
 
 
 def test_a_large_day_is_carried_over_in_portions(keeping: Keeping, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("textkeep.retention.keeping_over.TEXTS_AT_ONCE", 100)
+    monkeypatch.setattr("textkeep.retention.holds.keeping_over.TEXTS_AT_ONCE", 100)
     for part in range(6):
         keeping.take(OLDEST, *[f"merger {part} {number}" for number in range(60)])
     keeping.holders.place(query="merger")
@@ -324,7 +324,7 @@ def test_what_is_carried_over_and_does_not_read_back_stops_the_purge(
         return [row._replace(sealed=row.sealed[:-1] + b"\0") for row in sealed(*args, **how)]
 
     with monkeypatch.context() as patch:
-        patch.setattr("textkeep.retention.carrying.seal_again", spoiled)
+        patch.setattr("textkeep.retention.holds.carrying.seal_again", spoiled)
         result = keeping.purge(OLDEST)
     assert result.stopped is not None
     assert keeping.state(OLDEST.shelf) == "intent"

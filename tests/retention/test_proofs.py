@@ -15,8 +15,8 @@ from textkeep.ledger import checkpoints, log
 from textkeep.ledger.cosignature import Cosigner, times
 from textkeep.ledger.note import Checkpoint, Verifier, opened, parse
 from textkeep.ledger.proof import Proof
-from textkeep.retention.chain import Chain
-from textkeep.retention.folder import ReportFolder
+from textkeep.retention.reports.chain import Chain
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.store.evidence import witnesses
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)

@@ -14,10 +14,10 @@ from textkeep.archive.keyring import SecretDestroyed, shelf_secret
 from textkeep.archive.text import HOUSE, TextId
 from textkeep.errors import NotFound
 from textkeep.ledger import tree
-from textkeep.retention.absence import LookedAgain
-from textkeep.retention.holds import Kept, NoHolds, Transaction
-from textkeep.retention.moving import Order
-from textkeep.retention.report import STEPS, digest
+from textkeep.retention.holds.in_force import Kept, NoHolds, Transaction
+from textkeep.retention.purging.absence import LookedAgain
+from textkeep.retention.purging.moving import Order
+from textkeep.retention.reports.report import STEPS, digest
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.store.tables import batches, shelf_tables, slices, texts_of
 

@@ -16,9 +16,9 @@ from sqlalchemy import Connection
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging, lines_of
 from textkeep.archive.shelf import Day
-from textkeep.retention import destroying
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.report import STEPS, digest
+from textkeep.retention.purging import destroying
+from textkeep.retention.reports.folder import ReportFolder
+from textkeep.retention.reports.report import STEPS, digest
 
 TEXTS = 3
 

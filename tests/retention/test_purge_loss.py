@@ -14,9 +14,9 @@ from textkeep.archive.accepting import leaf
 from textkeep.archive.keyring import shelf_secret
 from textkeep.archive.shelf import State
 from textkeep.ledger import tree
-from textkeep.retention import facts
-from textkeep.retention.census import take_census
-from textkeep.retention.facts import Facts
+from textkeep.retention.counting.census import take_census
+from textkeep.retention.reports import facts
+from textkeep.retention.reports.facts import Facts
 from textkeep.store.tables import (
     ledger_entries,
     papers_of,

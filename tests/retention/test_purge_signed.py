@@ -15,9 +15,9 @@ from textkeep.errors import Outage
 from textkeep.ledger import checkpoints
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.note import parse
-from textkeep.retention import facts as found
-from textkeep.retention.facts import Facts
-from textkeep.retention.purge import RunResult
+from textkeep.retention.purging.purge import RunResult
+from textkeep.retention.reports import facts as found
+from textkeep.retention.reports.facts import Facts
 from textkeep.service.evidence import Evidence
 from textkeep.store.evidence import witnesses
 from textkeep.store.tables import ledger_entries

@@ -13,10 +13,10 @@ from sqlalchemy.schema import DropTable
 from tests.housing import House, event
 from tests.retention.purging import OLDEST, Purging, evening, lines_of
 from textkeep.errors import Outage
-from textkeep.retention import destroying, dropping
-from textkeep.retention.census import Census, over_roots, take_census
-from textkeep.retention.leaves import members
-from textkeep.retention.recount import NOT_READ, recount
+from textkeep.retention.counting.census import Census, over_roots, take_census
+from textkeep.retention.counting.leaves import members
+from textkeep.retention.counting.recount import NOT_READ, recount
+from textkeep.retention.purging import destroying, dropping
 from textkeep.store.tables import ledger_entries, papers_of, purges, shelf_tables, slices, texts_of
 
 TEXTS = texts_of(OLDEST.shelf)

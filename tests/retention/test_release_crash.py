@@ -19,9 +19,9 @@ from tests.housing import House
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from tests.retention.test_purge_crash import Fate, Killed
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.hold import Hold
-from textkeep.retention.report import STEPS
+from textkeep.retention.holds.hold import Hold
+from textkeep.retention.reports.folder import ReportFolder
+from textkeep.retention.reports.report import STEPS
 from textkeep.store.evidence import releases
 from textkeep.store.leases import Leases
 

@@ -13,9 +13,9 @@ from tests.retention.purging import OLDEST, lines_of
 from textkeep.archive.keyring import SecretDestroyed, shelf_secret
 from textkeep.archive.text import HOUSE
 from textkeep.errors import Conflict
-from textkeep.retention.absence import LookedAgain
-from textkeep.retention.moving import Order
-from textkeep.retention.report import STEPS
+from textkeep.retention.purging.absence import LookedAgain
+from textkeep.retention.purging.moving import Order
+from textkeep.retention.reports.report import STEPS
 from textkeep.store.evidence import kept_slices, releases
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)

@@ -13,7 +13,7 @@ from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening
 from textkeep.archive.erasure import Erasure, KnownCopy
 from textkeep.errors import Outage
-from textkeep.retention.purge import Purge
+from textkeep.retention.purging.purge import Purge
 from textkeep.store.tables import purges, texts_of
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)

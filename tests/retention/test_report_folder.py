@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from textkeep.errors import NotFound, Outage
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.report import canonical
+from textkeep.retention.reports.folder import ReportFolder
+from textkeep.retention.reports.report import canonical
 
 
 def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:

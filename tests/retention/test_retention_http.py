@@ -16,9 +16,9 @@ from textkeep.access.principal import LOCAL, Principal, Role
 from textkeep.access.tokens import Tokens
 from textkeep.errors import TextkeepError
 from textkeep.ledger import log
-from textkeep.retention import reports_http
 from textkeep.retention.http import router
-from textkeep.retention.report import digest
+from textkeep.retention.reports import http as reports_http
+from textkeep.retention.reports.report import digest
 from textkeep.service.listening import Listening
 
 SECRET = "the secret of this run"

@@ -21,8 +21,8 @@ from textkeep.archive.shelf import RETENTION, Day
 from textkeep.archive.text import Handle, TextId
 from textkeep.errors import Conflict, Forbidden, NotFound, ReasonRequired, TextkeepError
 from textkeep.ingest.returning import NotReturnable, Returning
-from textkeep.retention.approval import Approval, NotApproved, TwoPersons
-from textkeep.retention.destruction import Destruction
+from textkeep.retention.approvals.approval import Approval, NotApproved, TwoPersons
+from textkeep.retention.purging.destruction import Destruction
 from textkeep.retention.returns import Returns
 from textkeep.store.evidence import leaves
 from textkeep.store.tables import papers_of, slices, texts_of

@@ -9,7 +9,7 @@ import pytest
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
 from textkeep.archive.shelf import Day
-from textkeep.retention.report import digest
+from textkeep.retention.reports.report import digest
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.retention.purging import OLDEST, Purging
 from textkeep.clock import system_clock
 from textkeep.errors import Outage, TextkeepError
 from textkeep.retention.chores import by_one
-from textkeep.retention.purge import RunResult
+from textkeep.retention.purging.purge import RunResult
 from textkeep.retention.schedule import Schedule
 from textkeep.retention.turn import PURGE
 

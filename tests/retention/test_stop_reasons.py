@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from textkeep.retention import guards, purge
+from textkeep.retention import guards
+from textkeep.retention.purging import purge
 
 DOC = Path(__file__).parents[2] / "docs" / "retention.md"
 

@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, insert, select, update
 
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging, lines_of
-from textkeep.retention import leaves, survey
-from textkeep.retention.census import SAMPLE, Census, take_census
-from textkeep.retention.survey import AHEAD, SURVEY
+from textkeep.retention.counting import leaves, survey
+from textkeep.retention.counting.census import SAMPLE, Census, take_census
+from textkeep.retention.counting.survey import AHEAD, SURVEY
 from textkeep.store.tables import ledger_entries, slices, surveys, texts_of
 
 TEXTS = texts_of(OLDEST.shelf)

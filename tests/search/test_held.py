@@ -15,7 +15,7 @@ from textkeep.access.principal import Principal
 from textkeep.archive.rows import Opened
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, NotFound
-from textkeep.retention.hold import Hold
+from textkeep.retention.holds.hold import Hold
 from textkeep.search.finder import Page
 from textkeep.search.reconciling import Reconciler
 

@@ -19,7 +19,7 @@ from textkeep.ledger import log
 from textkeep.ledger.note import Checkpoint, parse
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.timestamp import TimeAuthority
-from textkeep.retention.approvals import Approvals
+from textkeep.retention.approvals.approvals import Approvals
 from textkeep.service.evidence import Evidence, KeyringState
 
 

@@ -18,7 +18,7 @@ from textkeep.archive.drivers.root_local import LocalRoot
 from textkeep.archive.keyring import RING, Keyring, org_secret, shelf_secret
 from textkeep.errors import Conflict, Malformed, TextkeepError, Unsound
 from textkeep.ledger import log
-from textkeep.retention.resuming import Restored
+from textkeep.retention.approvals.resuming import Restored
 from textkeep.service import wiring
 from textkeep.service.restoring import Done, restore
 from textkeep.service.settings import Settings

@@ -11,7 +11,7 @@ import pytest
 from tests.service.conftest import Cli
 from textkeep.access.principal import Principal
 from textkeep.ledger.note import Checkpoint, Verifier, opened, parse
-from textkeep.retention.approval import Kind
+from textkeep.retention.approvals.approval import Kind
 from textkeep.service.settings import Settings
 from textkeep.service.wiring import Archive
 

@@ -23,7 +23,7 @@ from textkeep.ledger.paths import bundle_path, tile_path
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.published import Folder as Copy
 from textkeep.ledger.published import Published
-from textkeep.retention.approval import Approval, Kind
+from textkeep.retention.approvals.approval import Approval, Kind
 from textkeep.service.folder import Folder
 from textkeep.service.running import Running
 from textkeep.service.settings import Settings

@@ -37,8 +37,8 @@ from textkeep.ledger.note import Checkpoint, Verifier, parse
 from textkeep.ledger.signer import Signer
 from textkeep.ledger.step import verified
 from textkeep.ledger.verify import verify
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.purge import RunResult
+from textkeep.retention.purging.purge import RunResult
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.service.evidence import ORIGIN, Evidence, KeyringState
 from textkeep.store.engine import Store

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from tests.housing import NOON, House, SetClock, event
 from tests.ledger.signing import Secret
@@ -33,13 +33,14 @@ from textkeep.archive.shelf import Day
 from textkeep.errors import Unsound
 from textkeep.ledger import log, tree
 from textkeep.ledger.state import Forked
-from textkeep.retention.approval import Approval, NotApproved, TwoPersons
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.purge import RunResult
+from textkeep.retention.approvals.approval import Approval, NotApproved, TwoPersons
+from textkeep.retention.purging.purge import RunResult, Told
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.service.evidence import Evidence
 from textkeep.store.bulk import TextRow
 from textkeep.store.engine import Store
+from textkeep.store.evidence import approvals
 from textkeep.store.schema import migrate
 from textkeep.store.tables import papers_name, texts_name, texts_of
 
@@ -164,31 +165,34 @@ class World:
 
     # What happens
 
-    def ingest(self, day: Day, org: str, words: str, *, aside: bool, point: int | None) -> None:
-        self.number += 1
-        body = f"text {self.number}, {words}"
-        wire = event(self.number, org_id=org, sent_at=evening(day), body=body)
-        state, now = self.keeping.state(day.shelf), self.clock()
-        if state == "open":
+    def ingest(self, day: Day, org: str, *, aside: bool, point: int | None) -> None:
+        """A text with each of the words comes, as one batch."""
+        sent_at, now, state = datetime.fromisoformat(evening(day)), self.clock(), self.keeping.state(day.shelf)
+        in_time = sent_at + RETENTION > now and state == "open"
+        if in_time:
             self.index.create([day.shelf])
-        text = Text(body, org, datetime.fromisoformat(evening(day)), acknowledged=False)
-        expired = text.sent_at + RETENTION <= now
-        aside = aside and not expired and state == "open"  # ingest looks at the age of a record first
-        said: dict[str, Any] = {"verdict": "quarantine", "reason": "mms"} if aside else {}
-        receipt = self.dies_at(point, lambda: self.holders.take(wire, **said))
-        if receipt is None:
-            self.texts[body] = text  # nobody knows: it is there, or it never was
+        texts, wires = [], []
+        for words in WORDS:
+            self.number += 1
+            texts.append(Text(f"text {self.number}, {words}", org, sent_at, acknowledged=False))
+            wires.append(event(self.number, org_id=org, sent_at=evening(day), body=texts[-1].body))
+        said: dict[str, Any] = {}
+        if aside and in_time:  # ingest looks at the age of a record first
+            said = {"verdict": "quarantine", "reason": "mms"}
+        receipt = self.dies_at(point, lambda: self.holders.take(*wires, **said))
+        if receipt is None:  # nobody knows: they are there, or they never were
+            self.texts |= {text.body: text for text in texts}
             return
-        [item] = receipt.items
-        if item.outcome == "refused":
-            assert expired or state != "open", (item, state)
-            assert not self.covering(text), "an expired record that a hold covers was refused"
-            return
-        assert item.reason == "expired-under-hold" or (not expired and state == "open"), (item, state)
-        if item.reason == "expired-under-hold":
-            text.sent_at = now  # it lies with what came that day
-        text.acknowledged = True
-        self.texts[body] = text
+        for item in receipt.items:
+            text = texts[item.index]
+            if item.outcome == "refused":
+                assert not in_time, item
+                assert not self.covering(text), "an expired record that a hold covers was refused"
+                continue
+            assert in_time == (item.reason != "expired-under-hold"), item
+            text.acknowledged = True
+            text.sent_at = sent_at if in_time else now  # one that is held lies with what came that day
+            self.texts[text.body] = text
 
     def place(self, org: str, word: str | None, point: int | None) -> None:
         if len(self.holds) >= MOST_HOLDS:
@@ -229,6 +233,9 @@ class World:
             self.asked[hold_id] = asked  # it waits for somebody else
         except NotApproved:
             assert asked.until <= now
+        else:
+            if decided is None and self._waits(asked):
+                self.asked[hold_id] = asked
         if decided is not None:
             assert not same
             assert now < asked.until
@@ -242,6 +249,12 @@ class World:
             else:
                 assert decided is None
 
+    def _waits(self, asked: Approval) -> bool:
+        """Whether a request is still undecided after a crash."""
+        wanted = select(approvals.c.outcome).where(approvals.c.id == asked.id)
+        with self.store.reading() as connection:
+            return connection.execute(wanted).scalar_one() is None
+
     def wait(self, hours: int) -> None:
         """Time passes, as the minute's ticking sees it."""
         until = self.clock() + timedelta(hours=hours)
@@ -254,17 +267,28 @@ class World:
         signing = {"signed": self.evidence, "signing_patience": 5.0, "witness_patience": 0.0}
         return self.keeping.run(**signing, **how)
 
-    def purge(self, point: int | None) -> None:
+    def purge(self, point: int | None = None, told: Told = lambda _shelf, _state: None) -> None:
         """A run; where more days are due than may go without a person's word, that word is given."""
 
         def work() -> RunResult:
-            result = self.run()
+            result = self.run(told=told)
             if result.stopped is not None and result.stopped.reason == "too-many-days":
-                return self.run(confirm_days=len(result.days))
+                return self.run(confirm_days=len(result.days), told=told)
             return result
 
         result = self.dies_at(point, work)
         assert result is None or result.stopped is None, result.stopped
+
+    def purge_and_place(self, step: str, org: str, word: str | None) -> None:
+        """A run during which a hold is placed, after some step of the first shelf that comes to it."""
+        left = [step]
+
+        def told(_shelf: str, state: str) -> None:
+            if state in left:
+                left.clear()
+                self.place(org, word, None)
+
+        self.purge(told=told)
 
     def jump(self, hours: int) -> None:
         """The clock jumps, a run is tried, and the clock is set right."""
@@ -407,7 +431,7 @@ class World:
     def conclude(self) -> None:
         """Everything that is due goes, and what is left is what holds keep; every checkpoint is of one line."""
         self.wait(6 * 24)
-        self.purge(None)
+        self.purge()
         self.check()
         for text in self.texts.values():
             is_due = Day.of(text.sent_at).due() <= self.clock()

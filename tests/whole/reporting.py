@@ -16,7 +16,7 @@ from tests.service.many import sharing
 from tests.whole.living import location, organisation, register, user
 from textkeep.access.principal import LOCAL, Principal, Role
 from textkeep.archive.shelf import Day
-from textkeep.retention.hold import Hold, Scope
+from textkeep.retention.holds.hold import Hold, Scope
 from textkeep.service.settings import Settings
 from textkeep.service.wiring import Archive
 from textkeep.store.engine import Store

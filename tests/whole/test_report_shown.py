@@ -13,11 +13,11 @@ import pytest
 
 from tests.whole.reporting import BODY, DAY, MISSED, Told, archive_of, live
 from textkeep.errors import Unsound
-from textkeep.retention import report_pdf
-from textkeep.retention.report import canonical
-from textkeep.retention.report_fields import FIELDS, paths
-from textkeep.retention.report_layout import sections
-from textkeep.retention.report_page import page
+from textkeep.retention.reports import pdf as report_pdf
+from textkeep.retention.reports.fields import FIELDS, paths
+from textkeep.retention.reports.layout import sections
+from textkeep.retention.reports.page import page
+from textkeep.retention.reports.report import canonical
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "purge-report.md"
 

@@ -12,7 +12,7 @@ from tests.whole.reporting import DAMAGED, DAY, HOUSE_KEPT, MISSED, NEXT, Told, 
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.step import Step, verified
 from textkeep.ledger.verifying import Asked, steps_of
-from textkeep.retention.report import canonical
+from textkeep.retention.reports.report import canonical
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

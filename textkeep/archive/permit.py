@@ -7,7 +7,8 @@ from dataclasses import dataclass
 class Permit:
     """One way of destroying, allowed for one shelf; `path` names the way.
 
-    Only `retention/destruction.py` gives one, after it has asked the holds in the transaction of whoever destroys.
+    Only `retention/purging/destruction.py` gives one, after it has asked the holds in the transaction of whoever
+    destroys.
     """
 
     path: str

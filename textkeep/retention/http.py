@@ -14,10 +14,10 @@ from textkeep.archive.shelf import Day, is_kept
 from textkeep.clock import Clock
 from textkeep.errors import RetentionFixed
 from textkeep.ledger.log import Entry, moment
-from textkeep.retention.chain import Chain
-from textkeep.retention.days import day_rows
 from textkeep.retention.policy import RULE, policy_digest
-from textkeep.retention.purge import Purge
+from textkeep.retention.purging.days import day_rows
+from textkeep.retention.purging.purge import Purge
+from textkeep.retention.reports.chain import Chain
 from textkeep.store.engine import Store
 
 MOST_DAYS: Final = 100_000

@@ -11,11 +11,11 @@ from textkeep.access.reasons import must_have_reason
 from textkeep.archive.permit import Permit
 from textkeep.archive.rows import Opened
 from textkeep.ingest.returning import NotReturnable, Returning, Waiting
-from textkeep.retention.approval import Approval
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.destruction import Covered
-from textkeep.retention.hold import Hold, covers, covers_record
-from textkeep.retention.hold_rows import LOCK
+from textkeep.retention.approvals.approval import Approval
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.holds.hold import Hold, covers, covers_record
+from textkeep.retention.holds.rows import LOCK
+from textkeep.retention.purging.destruction import Covered
 from textkeep.store import advisory
 from textkeep.store.engine import Store
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from textkeep.access.http import caller
 from textkeep.access.principal import Principal
-from textkeep.retention.approvals_http import Shown
+from textkeep.retention.approvals.http import Shown
 from textkeep.retention.returns import Returns
 
 

@@ -15,8 +15,8 @@ from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock, system_clock
 from textkeep.errors import TextkeepError
 from textkeep.retention.clockmark import ClockMark
-from textkeep.retention.purge import BUSY, Purge, RunResult
-from textkeep.retention.survey import Survey
+from textkeep.retention.counting.survey import Survey
+from textkeep.retention.purging.purge import BUSY, Purge, RunResult
 
 MARK_EVERY_MINUTES: Final = 1
 RUN_EVERY_HOURS: Final = 1

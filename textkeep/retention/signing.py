@@ -47,8 +47,11 @@ class Signed(Protocol):
     `patience` seconds, Unsound where the ledger is refused. None says that nothing is signed in this archive.
     """
 
+    def sign(self) -> None:
+        """Sign what waits, where this process may. Raises Unsound where the ledger is refused."""
+
     def check(self) -> None:
-        """Look at every signed entry again, before a run. Raises Unsound where one is not as it was signed."""
+        """Sign what waits and look at every signed entry again. Raises Unsound where one is not as it was signed."""
 
     def through(self, seqs: Collection[int], patience: float) -> Signature | None:
         """The newest signed checkpoint that holds these entries."""
@@ -68,6 +71,9 @@ class Signed(Protocol):
 
 class Unsigned:
     """The ledger of an archive in which nothing signs; every report of it says so."""
+
+    def sign(self) -> None:
+        """There is nothing to sign."""
 
     def check(self) -> None:
         """There is nothing to look at."""

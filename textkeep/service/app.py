@@ -8,7 +8,7 @@ from textkeep.access.http import FileAccess
 from textkeep.directory import http as directory_http
 from textkeep.ingest import http as ingest_http
 from textkeep.retention import http as retention_http
-from textkeep.retention import reports_http
+from textkeep.retention.reports import http as reports_http
 from textkeep.search import http as search_http
 from textkeep.service import activity_http, audit_http, capabilities, health, ledger_http, local_http, metrics, problems
 from textkeep.service.limits import BodyLimit

@@ -6,8 +6,8 @@ from typing import Any
 from fastapi import APIRouter
 
 from textkeep.access.rules import require
-from textkeep.retention.audit import Audit, Finding
-from textkeep.retention.folder import ReportFolder
+from textkeep.retention.audit.audit import Audit, Finding
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.service.local_http import Local
 from textkeep.service.wiring import Archive
 

@@ -13,9 +13,10 @@ from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
 from textkeep.directory.directory import Directory
 from textkeep.ingest.returning import Returning
-from textkeep.retention import approvals_http, returns_http
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.destruction import Destruction
+from textkeep.retention import returns_http
+from textkeep.retention.approvals import http as approvals_http
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.purging.destruction import Destruction
 from textkeep.retention.returns import Returns
 from textkeep.service.holding import Holds
 from textkeep.store.engine import Store

@@ -21,8 +21,8 @@ from textkeep.ledger.restoring import PutBack
 from textkeep.ledger.signer import Grant, Signer
 from textkeep.ledger.state import DOCUMENT, State
 from textkeep.ledger.timestamp import TimeAuthority
-from textkeep.retention.approval import Approval, Kind
-from textkeep.retention.approvals import Approvals
+from textkeep.retention.approvals.approval import Approval, Kind
+from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.signing import Signature
 from textkeep.service.settings import Settings
 from textkeep.store.engine import Store
@@ -152,10 +152,15 @@ class Evidence:
         """A time token over a note, in base64; None where no authority is set. Raises Outage and Unsound."""
         return None if self._authority is None else self._authority.stamp(note).text()
 
-    def check(self) -> None:
-        """Look at the whole log again, once what is committed by now is signed. Raises Forked."""
+    def sign(self) -> None:
+        """Sign what is committed by now, where this process keeps. Raises Forked and KeyMissing."""
         if self._keeps:
             self.signer.keep_up()
+
+    def check(self) -> None:
+        """Look at the whole log again, once what is committed by now is signed. Raises Forked and KeyMissing."""
+        self.sign()
+        if self._keeps:
             self.signer.check()
 
     def examine(self) -> Examined | None:

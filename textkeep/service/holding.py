@@ -13,16 +13,16 @@ from textkeep.archive.papers import Papers
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock
-from textkeep.retention import holds_http
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.held_search import HeldInQuarantine, HeldInSearch
-from textkeep.retention.hold_agreement import Agreed, Agreement
-from textkeep.retention.hold_copies import HoldCopies
-from textkeep.retention.hold_preview import Preview
-from textkeep.retention.hold_release import Releasing
-from textkeep.retention.hold_rows import HoldRows
-from textkeep.retention.holding import Holding, Step
-from textkeep.retention.keeping_over import CarryingOver
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.holds import http as holds_http
+from textkeep.retention.holds.agreement import Agreed, Agreement
+from textkeep.retention.holds.copies import HoldCopies
+from textkeep.retention.holds.holding import Holding, Step
+from textkeep.retention.holds.keeping_over import CarryingOver
+from textkeep.retention.holds.preview import Preview
+from textkeep.retention.holds.release import Releasing
+from textkeep.retention.holds.rows import HoldRows
+from textkeep.retention.holds.search import HeldInQuarantine, HeldInSearch
 from textkeep.store.engine import Store
 
 _log = structlog.stdlib.get_logger("textkeep.service")

@@ -11,16 +11,16 @@ from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock, system_clock
 from textkeep.directory.directory import Directory
 from textkeep.errors import TextkeepError
-from textkeep.retention.chain import Chain
 from textkeep.retention.chores import by_one
 from textkeep.retention.clockmark import ClockMark, clocks_of
-from textkeep.retention.erasing import Erasing
-from textkeep.retention.folder import ReportFolder
-from textkeep.retention.holds import HoldsInForce
-from textkeep.retention.purge import Purge, RunResult
+from textkeep.retention.counting.survey import Survey
+from textkeep.retention.holds.in_force import HoldsInForce
+from textkeep.retention.purging.purge import Purge, RunResult
+from textkeep.retention.reports.chain import Chain
+from textkeep.retention.reports.erasing import Erasing
+from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.schedule import Schedule
 from textkeep.retention.signing import Signed
-from textkeep.retention.survey import Survey
 from textkeep.search.index import IndexDriver
 from textkeep.search.reconciling import Reconciler
 from textkeep.service.keys import Keys

@@ -13,8 +13,8 @@ from textkeep.archive.keyring import Keyring
 from textkeep.clock import Clock
 from textkeep.errors import Malformed
 from textkeep.ledger.log import moment
-from textkeep.retention.approvals import Approvals
-from textkeep.retention.resuming import Resuming
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.approvals.resuming import Resuming
 from textkeep.service.opening import Drivers
 from textkeep.service.settings import Settings
 from textkeep.store.engine import Store

@@ -19,7 +19,7 @@ from textkeep.archive.text import Handle
 from textkeep.errors import Forbidden, NotFound
 from textkeep.ledger import log
 from textkeep.ledger.log import moment
-from textkeep.retention import reports_http
+from textkeep.retention.reports import http as reports_http
 from textkeep.service.own_token import leave_own, os_user
 from textkeep.service.wiring import Archive
 from textkeep.store import schema

@@ -27,7 +27,8 @@ from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelf import is_kept
 from textkeep.errors import TextkeepError
 from textkeep.ingest.door import Door
-from textkeep.retention import days, policy
+from textkeep.retention import policy
+from textkeep.retention.purging import days
 from textkeep.service.state import NODE_ALIVE, State
 from textkeep.store.tables import coverage, nodes, runs, shelves, slices
 

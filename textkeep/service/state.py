@@ -11,8 +11,9 @@ from textkeep.archive.keyring import HOUSE_SECRET, Keyring
 from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
 from textkeep.errors import TextkeepError, Unsound
-from textkeep.retention import days, policy
+from textkeep.retention import policy
 from textkeep.retention.clockmark import ClockMark
+from textkeep.retention.purging import days
 from textkeep.search import damaged
 from textkeep.search.follower import Follower
 from textkeep.search.index import IndexDriver

@@ -35,7 +35,7 @@ from textkeep.ingest.door import Door
 from textkeep.ingest.intake import Intake
 from textkeep.ingest.quarantine import Quarantine
 from textkeep.ledger import log
-from textkeep.retention.approvals import Approvals
+from textkeep.retention.approvals.approvals import Approvals
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.search.index import IndexDriver
 from textkeep.service import opening

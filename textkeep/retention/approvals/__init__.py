@@ -1,0 +1,1 @@
+"""Two persons: one asks, another one approves exactly that."""

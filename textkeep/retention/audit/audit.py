@@ -1,0 +1,175 @@
+"""The audit: everything that can be recomputed is, and each line names the ledger entry to look at.
+
+It runs where keys are and only reads: a snapshot for each part and each shelf, in bounded memory. What it cannot show
+it calls `unknown`. It mends nothing; what a start or a run mends is on record, and told as a repair.
+"""
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from sqlalchemy import Connection, select
+
+from textkeep.archive.keyring import Keyring
+from textkeep.archive.papers import Papers
+from textkeep.archive.sealing import Sealer
+from textkeep.archive.shelf import STATES
+from textkeep.clock import Clock
+from textkeep.errors import NotFound, Unsound
+from textkeep.ledger import checkpoints, log
+from textkeep.ledger.integrating import integrated
+from textkeep.ledger.note import Verifier
+from textkeep.ledger.state import State
+from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.audit import book as audit_book
+from textkeep.retention.audit.batches import BatchesAudit
+from textkeep.retention.audit.closed import ClosedAudit
+from textkeep.retention.audit.findings import Finding, Line
+from textkeep.retention.audit.holds import HoldsAudit
+from textkeep.retention.audit.ledger import LedgerAudit, trusted
+from textkeep.retention.audit.names import NamesAudit
+from textkeep.retention.audit.reports import ReportsAudit
+from textkeep.retention.audit.rows import RowsAudit
+from textkeep.retention.audit.shelves import ShelvesAudit
+from textkeep.retention.holds.agreement import Agreement
+from textkeep.retention.reports.folder import ReportFolder
+from textkeep.store.engine import Store, Vanished
+from textkeep.store.tables import papers_name, shelf_tables, shelves, texts_name
+
+TRIES: Final = 3
+"""How often a part is read again where somebody was at work on it in that very moment."""
+
+PAUSE: Final = 1.0
+"""Seconds between two of these: longer than signing takes."""
+
+__all__ = ["Audit", "Finding"]
+
+
+class Audit:
+    """Recomputes what the archive says of itself. `signed` gives the state that lies with the keyring."""
+
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        sealer: Sealer,
+        papers: Papers,
+        signed: Callable[[], State | None],
+        agreement: Agreement,
+        approvals: Approvals,
+        folder: ReportFolder,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._keyring = keyring
+        self._sealer = sealer
+        self._papers = papers
+        self._signed = signed
+        self._agreement = agreement
+        self._approvals = approvals
+        self._folder = folder
+        self._clock = clock
+
+    def run(self, shelf: str | None = None) -> list[Finding]:
+        """Look at everything, or at one shelf. Raises NotFound for a shelf that is none, Outage."""
+        found = [] if shelf is not None else self._ledger()
+        with self._store.reading() as connection:
+            carried = audit_book.carried_from(connection)
+            of_shelves = ShelvesAudit(connection, self._keyring, carried)
+            whole = of_shelves.findings()
+            keys = self._keys(connection)
+        if shelf is not None and shelf not in of_shelves.rows:
+            raise NotFound("there is no shelf of that name", field="--shelf", remedy="`textkeep days` lists the days.")
+        found += whole if shelf is None else [each for each in whole if shelf in each.said]
+        came_back = self._came_back()
+        for name, row in of_shelves.rows.items():
+            if shelf in (None, name) and (name in of_shelves.used or row.state != "open" or shelf is not None):
+                found += self._again(self._shelf(name, carried.get(name, array("q")), came_back, keys))
+        if shelf is None:
+            for part in (self._batches, self._holds, self._names, self._reports):
+                found += self._again(part)
+        return found
+
+    def _again(self, part: Callable[[Connection], list[Finding]]) -> list[Finding]:
+        """A part, in a snapshot of its own; once more where a shelf went in that moment."""
+        for _ in range(TRIES - 1):
+            try:
+                with self._store.reading() as connection:
+                    return part(connection)
+            except Vanished:
+                continue
+        with self._store.reading() as connection:
+            return part(connection)
+
+    def _ledger(self) -> list[Finding]:
+        """The log against a state of the same moment: what is signed meanwhile is looked at again."""
+        line = Line("ledger: entries")
+        state: State | None = None
+        for left in reversed(range(TRIES)):
+            try:
+                state = self._signed()
+            except Unsound:
+                line.fail("what was signed last cannot be read from the keyring's store")
+                return line.findings("")
+            with self._store.reading() as connection:
+                newest = checkpoints.newest(connection)
+                if state is None:
+                    if integrated(connection) or newest is not None:
+                        line.fail("entries were signed, and the keyring's store knows nothing of it")
+                    else:
+                        line.doubt("nothing was ever signed")
+                    return line.findings("")
+                if (newest.size if newest else 0) == state.size or not left:
+                    return LedgerAudit(connection, state).findings()
+            time.sleep(PAUSE)
+        return []
+
+    def _shelf(
+        self, name: str, carried: "array[int]", came_back: frozenset[str], keys: Sequence[Verifier]
+    ) -> Callable[[Connection], list[Finding]]:
+        def look(connection: Connection) -> list[Finding]:
+            state = connection.execute(select(shelves.c.state).where(shelves.c.name == name)).scalar_one()
+            line = Line("entries", name)
+            book = audit_book.read(connection, name, carried, line)
+            if state == "open" and book.steps:
+                line.fail("it is called open, and its purge has begun", book.last)
+            told = line.findings("each can be read, and none speaks twice of the same")
+            if state not in STATES:
+                return told
+            if state != "open":
+                told += ClosedAudit(connection, book, state, keys).findings()
+            there = set(shelf_tables(connection, name))
+            if {texts_name(name), papers_name(name)} <= there:
+                closed = STATES.index(state) >= STATES.index("committed")
+                rows = RowsAudit(connection, book, self._sealer, self._papers, closed=closed, came_back=came_back)
+                told += rows.findings()
+            return told
+
+        return look
+
+    def _keys(self, connection: Connection) -> list[Verifier]:
+        """The keys that checkpoints of this log are checked with; none where nothing was signed."""
+        try:
+            state = self._signed()
+            return [] if state is None else trusted(connection, state)
+        except Unsound:
+            return []
+
+    def _came_back(self) -> frozenset[str]:
+        """The batches in which records came back from quarantine."""
+        with self._store.reading() as connection:
+            told = log.entries(connection, kinds=("returned",))
+            return frozenset(str(entry.body.get("batch")) for entry in told)
+
+    def _batches(self, connection: Connection) -> list[Finding]:
+        return BatchesAudit(connection).findings()
+
+    def _holds(self, connection: Connection) -> list[Finding]:
+        return HoldsAudit(connection, self._agreement, self._approvals, self._clock()).findings()
+
+    def _names(self, connection: Connection) -> list[Finding]:
+        return NamesAudit(connection, self._keyring, self._sealer).findings()
+
+    def _reports(self, connection: Connection) -> list[Finding]:
+        return ReportsAudit(connection, self._folder, self._clock()).findings()

@@ -1,0 +1,1 @@
+"""Counting: what came in, what is there, and whether that is the same, as sets of leaves."""

@@ -1,0 +1,82 @@
+"""Releases that are due: 24 hours after the approval what only a released hold kept goes, with the shelf it lies on.
+
+A shelf of held texts is due from the moment such a release takes effect. The house's own, which holds what nobody can
+say the organisation of, is due with any release since it was opened.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from textkeep.archive.shelf import Generation, is_kept
+from textkeep.archive.text import HOUSE
+from textkeep.ledger.log import moment
+from textkeep.retention.reports.facts import Released
+from textkeep.store.evidence import releases
+from textkeep.store.tables import shelves
+
+
+def due(connection: Connection, shelf: str, cutoff: datetime) -> list[Released]:
+    """The releases for which a shelf of held texts goes, oldest first; none where it may not go.
+
+    `cutoff` is the earliest clock.
+    """
+    org = Generation.named(shelf).org
+    wanted = select(releases).where(releases.c.effective_at <= cutoff)
+    if org == HOUSE:
+        opened = select(shelves.c.opened_at).where(shelves.c.name == shelf).scalar_subquery()
+        wanted = wanted.where(releases.c.effective_at > opened)
+    else:
+        wanted = wanted.where(releases.c.org == org, releases.c.done_at.is_(None))
+    return [_released(row) for row in connection.execute(wanted.order_by(releases.c.effective_at, releases.c.hold))]
+
+
+def shelves_due(connection: Connection, cutoff: datetime) -> list[str]:
+    """The shelves of held texts that are due, and those whose purge has begun; the house's own come last.
+
+    Of an organisation only its oldest generation that is not reported: the next one is where its survivors go.
+    """
+    oldest: dict[bytes, tuple[Generation, str]] = {}
+    for name, state in connection.execute(select(shelves.c.name, shelves.c.state).where(shelves.c.due_at.is_(None))):
+        if state != "reported" and is_kept(name):
+            found = Generation.named(name)
+            oldest[found.org] = min(oldest.get(found.org, (found, state)), (found, state))
+    chosen = [
+        found.shelf for found, state in oldest.values() if state != "open" or due(connection, found.shelf, cutoff)
+    ]
+    return sorted(chosen, key=lambda shelf: (Generation.named(shelf).org == HOUSE, shelf))
+
+
+def done(connection: Connection, shelf: str, released: Iterable[Released], now: datetime) -> None:
+    """Note that what these releases let go of a shelf is gone. The caller's transaction writes the report of it.
+
+    Those for which the house's own shelf goes are noted with their organisation's.
+    """
+    holds = [each.hold for each in released]
+    if holds and Generation.named(shelf).org != HOUSE:
+        ended = update(releases).where(releases.c.hold.in_(holds), releases.c.done_at.is_(None))
+        connection.execute(ended.values(done_at=now))
+
+
+def without_shelf(connection: Connection, cutoff: datetime, now: datetime) -> None:
+    """Note that releases of organisations of which nothing was ever held are done."""
+    names = connection.scalars(select(shelves.c.name).where(shelves.c.due_at.is_(None), shelves.c.state != "reported"))
+    held = {Generation.named(name).org for name in names if is_kept(name)}
+    waiting = select(releases).where(releases.c.effective_at <= cutoff, releases.c.done_at.is_(None))
+    idle = [row.hold for row in connection.execute(waiting) if bytes(row.org) not in held]
+    if idle:
+        connection.execute(update(releases).where(releases.c.hold.in_(idle)).values(done_at=now))
+
+
+def _released(row: Row[Any]) -> Released:
+    return Released(
+        row.hold,
+        row.approval,
+        row.entry,
+        moment(row.approved_at),
+        moment(row.effective_at),
+        bytes(row.asked_by).hex(),
+        bytes(row.approved_by).hex(),
+    )

@@ -1,0 +1,1 @@
+"""What is told of a destruction: its facts, the report as a record and as a page, its chain and its proofs."""
