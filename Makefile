@@ -1,6 +1,7 @@
 # Needs Python 3.11 and pip; everything else goes into .venv.
 PYTHON ?= python3.11
 DATA ?= textkeep-data
+WORKERS ?= auto
 BIN := .venv/bin
 
 .PHONY: run test env bench soak lock secrets engines
@@ -9,7 +10,7 @@ run: env
 	$(BIN)/textkeep up --demo --data $(DATA)
 
 test: env engines
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # Fetches what the tests' engines need besides; says aloud what cannot be had, and goes on. docs/testing.md tells more.
 engines: env

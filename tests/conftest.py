@@ -30,11 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-engines", action="store_true", help="a tool or engine that is missing is a failure")
 
 
+FIRST = ("whole", "service", "retention")
+"""The folders with the longest files: one that began last would keep all other processors waiting for its end."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     wanted = bool(config.getoption("--soak"))
     left = [item for item in items if (item.get_closest_marker("soak") is not None) != wanted]
-    items[:] = [item for item in items if item not in left]
+    items[:] = sorted((item for item in items if item not in left), key=_turn)
     config.hook.pytest_deselected(items=left)
+
+
+def _turn(item: pytest.Item) -> int:
+    return FIRST.index(item.path.parent.name) if item.path.parent.name in FIRST else len(FIRST)
 
 
 @pytest.fixture

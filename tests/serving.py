@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from tests.housing import House
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.tokens import Tokens
+from textkeep.archive.marking import marking
 from textkeep.ledger import log
 from textkeep.service import problems
 from textkeep.service.listening import Listening
@@ -47,6 +48,7 @@ def serving(house: House, routes: APIRouter) -> Iterator[Serving]:
         house.persons,
         house.clock,
         lambda connection, body: log.append(connection, "token", body, now=house.clock()),
+        marking(house.keyring),
     )
     app = FastAPI(responses=problems.RESPONSES)
     app.state.tokens = tokens

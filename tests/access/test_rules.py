@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textkeep.access.principal import ACTIONS, LOCAL, ROLES, Action, Principal, Role
-from textkeep.access.rules import FILE_ACCESS_ROLES, SCOPED, Allowed, Denied, clash, decide, require
+from textkeep.access.rules import FILE_ACCESS_ROLES, SCOPED, WHOLE, Allowed, Denied, clash, decide, require
 from textkeep.errors import Forbidden
 
 ORG, OTHER = b"\x01" * 8, b"\x02" * 8
@@ -93,6 +93,16 @@ def test_a_scoped_action_is_allowed_only_inside_the_principals_organisations(
     if isinstance(verdict, Allowed):
         assert isinstance(decide(principal, action, None), Allowed)
         assert action not in SCOPED or orgs is None or org in orgs
+
+
+@pytest.mark.parametrize("action", ["ledger.change", "restore.resume"])
+def test_what_changes_the_whole_house_takes_somebody_of_every_organisation(action: Action) -> None:
+    assert action in WHOLE
+    for org in (None, ORG):
+        verdict = decide(someone("operator", orgs=frozenset({ORG})), action, org)
+        assert isinstance(verdict, Denied)
+        assert verdict.why == "organisation"
+        assert isinstance(decide(someone("operator"), action, org), Allowed)
 
 
 @given(

@@ -154,9 +154,9 @@ class Between:
         self._called("swap")
         self.store.swap(name, was, now)
 
-    def names(self, prefix: str) -> list[str]:
-        self._called("names")
-        return self.store.names(prefix)
+    def all(self, prefix: str) -> dict[str, bytes]:
+        self._called("all")
+        return self.store.all(prefix)
 
     def _called(self, call: str) -> None:
         self.calls.append(call)

@@ -54,6 +54,15 @@ def test_documents_of_other_names_are_left_alone(keeping: Keeping) -> None:
     assert (store.read("ring"), store.read("tip"), store.read("rin")) == (b"two", OTHER, None)
 
 
+def test_the_documents_whose_names_begin_so_are_given_with_all_they_hold(keeping: Keeping) -> None:
+    store = keeping.store()
+    assert store.all("hold:") == {}
+    said = {"hold:h-2": b"", "hold:h-1": bytes(range(256)), "hold%": ONE, "hold": ONE, "ring": ONE}
+    for name, body in said.items():
+        store.swap(name, None, body)
+    assert list(store.all("hold:").items()) == [("hold:h-1", bytes(range(256))), ("hold:h-2", b"")]
+
+
 @pytest.mark.parametrize(
     ("there", "was"), [(None, ONE), (ONE, None), (ONE, OTHER), (ONE, b""), (b"", None), (b"", ONE)], ids=repr
 )

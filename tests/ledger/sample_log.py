@@ -117,11 +117,25 @@ class SampleLog:
     def release(self, shelf: str, **other: Any) -> bytes:
         """The end of a generation of held texts: its entries, its report, the entry about that."""
         at = due(FIRST) + timedelta(days=9)
+        released = self.agreed(at - timedelta(hours=25), **other.pop("decided", {}))
         steps = {"intent": self.append("intent", {}, at, shelf)}
         steps["committed"] = self.append("committed", {}, at, shelf)
         self.number += 1
         document = {**self._document(shelf, at, steps), **self._census(shelf, {}), "kind": "release"}
+        document["responsible"] = {"releases": [released]}
         return self.report({**document, **other}, at + timedelta(seconds=9), shelf=shelf)
+
+    def agreed(self, at: datetime, **other: Any) -> dict[str, Any]:
+        """A release, by two persons and 24 hours before it takes effect: its entries, and what a report says of it."""
+        asked, approved, hold = "a1" * 8, other.get("approved_by", "b2" * 8), "h-0000000000000001"
+        said = {"what": "release", "id": "a-0000000000000001", "subject": other.get("subject", hold)}
+        self.append("approval", {"did": "asked", "by": asked, **said}, at)
+        self.append("approval", {"did": "approved", "by": other.get("by", approved), **said}, at)
+        persons = {"asked_by": asked, "approved_by": approved}
+        released = {"hold": hold, "approval": said["id"], **persons}
+        ends = moment(at + other.get("wait", timedelta(hours=24)))
+        entry = self.append("release", {**released, "ends": other.get("ends", ends)}, at)
+        return {**released, "entry": entry, "approved_at": moment(at), "effective_at": ends}
 
     def report(self, document: dict[str, Any], at: datetime, shelf: str | None = None) -> bytes:
         """Write a report and the entry about it."""
@@ -178,10 +192,15 @@ class SampleLog:
         taken = {index: body for index, body in mine.items() if "slice" in body}
         aside = {index: body for index, body in mine.items() if body["kind"] == "quarantine" or "papers" in body}
         late = {index: body for index, body in mine.items() if body["kind"] == "refusals"}
+        back = {index: body for index, body in mine.items() if body["kind"] == "returned"}
+        set_aside = sum(body.get("count", body.get("papers")) for body in aside.values())
+        returned = sum(body["count"] for body in back.values())
         texts, versions = (sum(body[part] for body in taken.values()) for part in ("accepted", "versions"))
         leaves = {body["slice"]: self.leaves[shelf][body["slice"]] for body in taken.values()}
         left = {name: [each for each in members if each not in kept.get(name, ())] for name, members in leaves.items()}
         counted = sum(map(len, kept.values()))
+        away = [body for body in bodies.values() if body.get("from") == shelf and "papers" in body]
+        records = sum(body["papers"] - body["texts"] for body in away)
         root = over(members for members in leaves.values())
         return {
             "totals": {
@@ -210,7 +229,13 @@ class SampleLog:
                 "destroyed": over(each for each in left.values() if each),
             },
             "quarantine": {
-                "taken": sum(body.get("count", body.get("papers")) for body in aside.values()),
+                "taken": set_aside,
+                "waiting": 0,
+                "returned": returned,
+                "kept": records,
+                "destroyed": set_aside - returned - records,
+                "lost": 0,
+                "returned_entries": spans(back),
                 "reasons": added(body.get("reasons", {}) for body in aside.values()),
                 "entries": spans(aside),
             },

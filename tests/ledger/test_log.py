@@ -10,7 +10,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import StatementError
 
 from textkeep.errors import Outage
@@ -75,7 +75,7 @@ def test_an_entry_comes_back_as_it_was_written(store: Store) -> None:
 def test_any_body_is_written_canonically_and_read_back(one_store: Store, body: dict[str, object]) -> None:
     with one_store.transaction() as connection:
         seq = log.append(connection, "slice", body, now=NOW, shelf="2026-11-20")
-        entry = log.entries(connection, after=seq - 1)[0]
+        [entry] = log.page(connection, after=seq - 1, limit=2)
         raw = connection.execute(select(ledger_entries.c.entry).where(ledger_entries.c.seq == seq)).scalar_one()
     assert {name: entry.body[name] for name in body} == body
     assert rfc8785.dumps(json.loads(raw)) == raw.encode()
@@ -173,8 +173,22 @@ def test_entries_are_found_by_shelf_kind_and_place(store: Store) -> None:
     assert found(shelf="a") == [1, 4]
     assert found(kinds=["slice", "hold"]) == [1, 2, 3]
     assert found(shelf="a", kinds=["purge"]) == [4]
-    assert found(after=2) == [3, 4]
     assert found(shelf="none") == []
+    with store.reading() as connection:
+        assert [entry.seq for entry in log.page(connection, after=2, limit=9)] == [3, 4]
+        assert [entry.seq for entry in log.page(connection, shelf="a", limit=1)] == [1]
+
+
+def test_entries_come_in_the_order_of_the_log_and_what_waits_comes_behind_them(store: Store) -> None:
+    for _ in range(5):
+        append(store, "token")
+    with store.transaction() as connection:
+        for seq, place in ((1, 1), (2, None), (3, 0), (4, -1), (5, None)):
+            connection.execute(update(ledger_entries).where(ledger_entries.c.seq == seq).values(leaf_index=place))
+        assert [entry.seq for entry in log.entries(connection, kinds=["token"])] == [3, 1, 2, 5]
+        newest = log.newest(connection, ["token"])
+        assert newest is not None
+        assert newest.seq == 5
 
 
 @pytest.mark.parametrize(

@@ -3,22 +3,26 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, delete, update
 
 from tests.housing import SetClock
-from tests.ledger.signing import Signing
+from tests.ledger.signing import ORIGIN, Signing
 from textkeep.errors import Conflict
 from textkeep.ledger import checkpoints, log, tree
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.export import export
+from textkeep.ledger.key_lost import recovered
 from textkeep.ledger.keys import Keys
-from textkeep.ledger.note import Checkpoint, Verifier, parse
+from textkeep.ledger.note import Checkpoint, Note, Verifier, parse
+from textkeep.ledger.note import Signer as NoteSigner
 from textkeep.ledger.published import Folder
-from textkeep.ledger.state import Forked, KeyMissing, State
+from textkeep.ledger.state import Forked, KeyMissing, State, noted
 from textkeep.ledger.witness import Watch
 from textkeep.ledger.witness_memory import MemoryFile
 from textkeep.store.engine import Store
@@ -189,7 +193,7 @@ def test_an_altered_entry_is_set_aside_and_counts_for_nothing(signing: Signing, 
     with pytest.raises(Forked):
         signing.restarted().check()
     assert signing.restarted().put_back(there).set_aside == [1]
-    assert [each.body["number"] for each in signing.entries()] == [0, 2, 1]
+    assert [each.body["number"] for each in signing.entries()] == [0, 1, 2]
     with signing.store.reading() as connection:
         assert len(connection.execute(ledger_entries.select()).all()) == 4
 
@@ -276,19 +280,135 @@ def test_a_copy_with_another_entry_or_too_few_puts_nothing_back(one: Signing, tm
     assert len(one.entries()) == 290
 
 
-def test_a_copy_that_is_newer_than_the_state_gives_what_was_signed_by_then(one: Signing, tmp_path: Path) -> None:
+def older_than_its_copy(one: Signing, folder: Path) -> Folder:
+    """300 entries are signed and then 20 more; an export has all, database and keyring are put back to before them."""
     sign(one, 300)
     before = one.document.content
     sign(one, 20)
-    there = exported(one, tmp_path / "export")
+    there = exported(one, folder)
     one.document.content = before
     change(one, delete(ledger_entries).where(after(200)))
     change(one, delete(checkpoint_rows))
     with pytest.raises(Forked):
         one.restarted().step()
-    assert one.restarted().put_back(there).entries == 100
+    return there
+
+
+def test_a_copy_with_a_newer_checkpoint_of_the_log_brings_the_state_forward_to_it(one: Signing, tmp_path: Path) -> None:
+    there = older_than_its_copy(one, tmp_path / "export")
+    signed = there.get("checkpoint")
+    done = one.restarted().put_back(there)
+    assert (done.size, done.entries) == (320, 120)
+    assert (state_of(one).size, state_of(one).refused is None) == (320, False)
+    assert state_of(one).note.encode() == signed
+    one.append(1, other="line")
+    with pytest.raises(Forked):
+        one.restarted().step()
     one.restarted().resume(AGREED, granted)
-    assert check_line(one) == 301
+    one.restarted().keep_up()
+    assert check_line(one) == 323
+    restored = [each.body for each in one.entries() if each.kind == "restore"]
+    told = [(each["what"], each.get("from"), each.get("to")) for each in restored]
+    assert told == [("state", 300, 320), ("database", None, None)]
+
+
+def test_a_copy_brings_the_state_forward_through_a_change_of_key(one: Signing, tmp_path: Path) -> None:
+    sign(one, 3)
+    before = one.document.content
+    one.restarted().rotate(AGREED, granted)
+    sign(one, 2)
+    there = exported(one, tmp_path / "export")
+    newest = state_of(one)
+    one.document.content = before
+    change(one, delete(ledger_entries).where(after(2)))
+    change(one, delete(checkpoint_rows))
+    assert one.restarted().put_back(there).size == 6
+    assert (state_of(one).key, state_of(one).root) == (newest.key, newest.root)
+
+
+@pytest.mark.parametrize("how", ["unsigned", "another key", "another root"])
+def test_a_copy_whose_newer_checkpoint_is_not_the_log_s_puts_nothing_back(
+    one: Signing, tmp_path: Path, how: str
+) -> None:
+    there = older_than_its_copy(one, tmp_path / "export")
+    file = tmp_path / "export" / "checkpoint"
+    said = parse(file.read_bytes())
+    if how == "unsigned":
+        text = Checkpoint(ORIGIN, 320, bytes(32)).format()
+        file.write_bytes(Note(text, said.signatures).format())
+    else:
+        key = NoteSigner.generate(ORIGIN) if how == "another key" else Keys(one.secret).all()[0]
+        checkpoint = Checkpoint.parse(said.text)
+        if how == "another root":
+            checkpoint = replace(checkpoint, root=bytes(32))
+        file.write_bytes(noted(checkpoint, [key]))
+    known = one.document.content
+    with pytest.raises(Conflict, match="not one that this log has signed over its entries"):
+        one.restarted().put_back(there)
+    assert one.document.content == known
+    assert len(one.entries()) == 200
+
+
+def test_an_approval_that_was_used_ends_no_second_refusal(one: Signing) -> None:
+    sign(one, 3)
+    place = update(ledger_entries).where(ledger_entries.c.leaf_index == 1)
+
+    def refused(_connection: Connection) -> dict[str, str]:
+        raise Conflict("it was used")
+
+    for grant in (granted, refused):
+        change(one, place.values(kind="hold"))
+        with pytest.raises(Forked):
+            one.restarted().check()
+        change(one, place.values(kind="token"))
+        one.clock.forward(minutes=1)
+        if grant is granted:
+            one.restarted().resume(AGREED, grant)
+    with pytest.raises(Conflict, match="used"):
+        one.restarted().resume(AGREED, refused)
+    one.append(1)
+    for _ in range(2):
+        with pytest.raises(Forked, match="nothing has been signed since"):
+            one.restarted().step()
+    assert state_of(one).refused is not None
+
+
+def test_an_entry_about_an_earlier_refusal_ends_no_later_one(one: Signing) -> None:
+    """A process is gone after it has named an approval, and before the entry is there: an older one is not taken."""
+    sign(one, 3)
+    place = update(ledger_entries).where(ledger_entries.c.leaf_index == 1)
+    for time in range(2):
+        change(one, place.values(kind="hold"))
+        with pytest.raises(Forked):
+            one.restarted().check()
+        change(one, place.values(kind="token"))
+        if time == 0:
+            one.restarted().resume(AGREED, granted)
+        one.clock.forward(minutes=1)
+    state = state_of(one)
+    assert state.refused is not None
+    named = msgspec.structs.replace(state, refused=msgspec.structs.replace(state.refused, approval=AGREED))
+    one.document.content = named.written()
+    with pytest.raises(Forked, match="nothing has been signed since"):
+        one.restarted().step()
+
+
+def test_leaves_of_records_that_were_carried_over_are_put_back_or_named(one: Signing, tmp_path: Path) -> None:
+    members = sorted(bytes([each]) * 32 for each in range(2))
+    shelf = "kept-0011223344556677-1"
+    for part in ("00000000000000aa", "00000000000000bb"):
+        body = {"part": part, "papers": 2, "root": tree.root_of_set(members).hex(), "from": "2026-11-20"}
+        with one.store.transaction() as connection:
+            log.append(connection, "kept", body, now=one.clock(), shelf=shelf)
+            if part.endswith("aa"):
+                held = {"id": f"{part}:{shelf}", "shelf": shelf, "hashes": b"".join(members)}
+                connection.execute(leaves.insert().values(held))
+    one.restarted().keep_up()
+    there = exported(one, tmp_path / "export")
+    change(one, delete(ledger_entries))
+    change(one, delete(leaves))
+    done = one.restarted().put_back(there)
+    assert (done.leaves, done.without_leaves) == (1, [f"00000000000000bb:{shelf}"])
 
 
 def test_leaves_that_were_lost_with_their_entries_are_put_back(one: Signing, tmp_path: Path) -> None:
@@ -342,6 +462,63 @@ def test_a_keyring_store_and_key_from_before_a_change_of_key_sign_nothing(one: S
     with pytest.raises(KeyMissing):
         one.restarted().keep_up()
     assert check_line(one) == 6
+
+
+def test_a_keyring_store_from_before_a_change_of_key_is_brought_forward_to_the_key_of_now(one: Signing) -> None:
+    sign(one, 3)
+    old = one.document.content
+    one.restarted().rotate(AGREED, granted)
+    one.document.content = old
+    one.append(1)
+    assert one.restarted().keep_up() == 6
+    assert state_of(one).key == str(Keys(one.secret).all()[0].verifier)
+    assert check_line(one) == 6
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_keyring_store_from_before_a_loss_is_brought_forward_to_the_key_that_this_machine_has(
+    one: Signing, times: int
+) -> None:
+    sign(one, 3)
+    old = one.document.content
+    for _ in range(times):
+        one.secret.content = None
+        one.restarted().replace(AGREED, granted)
+    sign(one, 1)
+    one.document.content = old
+    assert one.restarted().keep_up() == 5 + times
+    assert state_of(one).key == str(Keys(one.secret).all()[0].verifier)
+    assert check_line(one) == 5 + times
+
+
+def test_a_key_that_calls_itself_the_lost_ones_successor_is_not_believed_where_this_machine_does_not_have_it(
+    one: Signing,
+) -> None:
+    sign(one, 3)
+    mine, old = one.secret.content, one.document.content
+    one.secret.content = None
+    one.restarted().replace(AGREED, granted)  # as whoever has the database alone would write it
+    one.document.content, one.secret.content = old, mine
+    with pytest.raises(Forked, match="does not follow"):
+        one.restarted().keep_up()
+    assert state_of(one).size == 3
+
+
+def test_key_and_state_that_are_both_lost_come_back_by_the_key_that_auditors_know(one: Signing) -> None:
+    sign(one, 3)
+    known = state_of(one).key
+    one.document.content = one.secret.content = None
+    with pytest.raises(KeyMissing):
+        one.restarted().keep_up()
+    with one.store.reading() as connection:
+        with pytest.raises(Conflict, match="not signed by that key"):
+            recovered(connection, ORIGIN, str(NoteSigner.generate(ORIGIN).verifier))
+        one.document.content = recovered(connection, ORIGIN, known).written()
+    one.restarted().replace(AGREED, granted)
+    assert sign(one, 1) == check_line(one) == 5
+    change(one, update(ledger_entries).where(ledger_entries.c.leaf_index == 1).values(entry="{}"))
+    with one.store.reading() as connection, pytest.raises(Conflict, match="entries that are there"):
+        recovered(connection, ORIGIN, state_of(one).key)
 
 
 @pytest.mark.parametrize("what", ["entry", "note", "size"])

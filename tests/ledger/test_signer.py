@@ -11,10 +11,12 @@ from sqlalchemy import Connection, event, update
 from tests.engines.databases import Prepared
 from tests.housing import SetClock
 from tests.ledger.signing import ORIGIN, Signing
-from textkeep.errors import Outage, TextkeepError, Unsound
+from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.ledger import checkpoints, proving, tree
+from textkeep.ledger.key_change import KeyLost, signed_change, signed_loss
 from textkeep.ledger.keys import Keys
 from textkeep.ledger.note import Checkpoint, Verifier, opened, parse
+from textkeep.ledger.note import Signer as Key
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.signer import LEASE, Signer
 from textkeep.ledger.state import KeyMissing
@@ -380,9 +382,6 @@ def test_a_change_of_key_is_signed_by_both_and_the_old_one_is_gone(signing: Sign
 
 
 def test_a_change_of_key_that_is_not_signed_by_the_old_one_changes_nothing(alone: Signing) -> None:
-    from textkeep.ledger.key_change import signed_change
-    from textkeep.ledger.note import Signer as Key
-
     signer = alone.signer()
     signer.keep_up()
     mine = Keys(alone.secret).all()[0]
@@ -420,6 +419,100 @@ def test_after_a_crash_during_a_change_of_key_it_is_finished_or_was_never_begun(
     known = [str(each.verifier) for each in Keys(alone.secret).all()]
     assert state.key == (known[-1] if changed else known[0])
     assert check_line(alone) == newest(alone).size == 2 + len(changed)
+
+
+def lose_key(signing: Signing) -> str:
+    """Lose the private key, with every copy; gives its verifier key."""
+    [lost] = Keys(signing.secret).all()
+    signing.secret.content = None
+    return str(lost.verifier)
+
+
+def test_after_a_loss_two_persons_begin_a_new_key_and_the_entry_names_the_lost_one(signing: Signing) -> None:
+    signing.append(2)
+    signing.signer().keep_up()
+    old = lose_key(signing)
+    signing.append(1)
+    signer = signing.restarted()
+    new = signer.replace("a-1", lambda _connection: {"asked_by": "aa", "approved_by": "bb"})
+    assert [str(each.verifier) for each in Keys(signing.secret).all()] == [new]
+    [change] = [each for each in signing.entries() if each.kind == "key-change"]
+    lost = KeyLost.of(change.body)
+    assert (str(lost.old), str(lost.new), change.body["approved_by"]) == (old, new, "bb")
+    with signing.store.reading() as connection:
+        last = checkpoints.newest(connection)
+    assert last is not None
+    assert [each.key_id for each in parse(last.note).signatures] == [Verifier.parse(new).key_id]
+    signing.append(1)
+    assert signing.restarted().keep_up() == check_line(signing) == 5
+
+
+def test_a_key_that_is_there_is_not_replaced(alone: Signing) -> None:
+    alone.append(1)
+    alone.signer().keep_up()
+    before = alone.secret.content
+    with pytest.raises(Conflict, match="is there"):
+        alone.restarted().replace("a-1", lambda _connection: {})
+    assert alone.secret.content == before
+    assert not [each for each in alone.entries() if each.kind == "key-change"]
+
+
+def test_what_nobody_agreed_on_makes_no_new_key(alone: Signing) -> None:
+    def refused(_connection: Connection) -> dict[str, str]:
+        raise Conflict("nobody has approved it")
+
+    alone.append(1)
+    alone.signer().keep_up()
+    old = lose_key(alone)
+    with pytest.raises(Conflict, match="nobody"):
+        alone.restarted().replace("a-1", refused)
+    assert alone.secret.content is None
+    state = alone.signer().state()
+    assert state is not None
+    assert (state.key, state.anew) == (old, None)
+
+
+@pytest.mark.parametrize("at", range(14))
+def test_after_a_crash_while_a_lost_key_is_replaced_it_is_finished_or_done_again(alone: Signing, at: int) -> None:
+    alone.append(1)
+    alone.signer().keep_up()
+    lose_key(alone)
+    signer, calls = alone.restarted(), iter(range(at))
+
+    def cut(_told: object) -> bool:
+        if next(calls, None) is None:
+            raise _Cut
+        return False
+
+    alone.document.before = alone.document.after = cut
+    changing = ("INSERT", "UPDATE")
+    with _cut_at(alone.store, lambda told: told.startswith(changing) and cut(told)), suppress(_Cut):
+        signer.replace("a-1", lambda _connection: {})
+    signer = alone.restarted()
+    try:
+        signer.keep_up()
+    except KeyMissing:
+        assert not [each for each in alone.entries() if each.kind == "key-change"]
+        signer.replace("a-2", lambda _connection: {})
+    alone.append(1)
+    signer.keep_up()
+    [lost] = [KeyLost.of(each.body) for each in alone.entries() if each.kind == "key-change"]
+    state = signer.state()
+    assert state is not None
+    assert [str(each.verifier) for each in Keys(alone.secret).all()] == [state.key] == [str(lost.new)]
+    assert check_line(alone) == 3
+
+
+def test_an_entry_about_a_lost_key_that_somebody_else_wrote_changes_nothing(alone: Signing) -> None:
+    signer = alone.signer()
+    signer.keep_up()
+    [mine] = Keys(alone.secret).all()
+    alone.append(1, "key-change", note=signed_loss(ORIGIN, mine.verifier, Key.generate(ORIGIN)), approval="a-1")
+    signer.keep_up()
+    state = signer.state()
+    assert state is not None
+    assert state.key == str(mine.verifier)
+    assert check_line(alone) == 1
 
 
 def test_old_checkpoints_that_no_witness_signed_go_and_the_newest_stays(alone: Signing) -> None:

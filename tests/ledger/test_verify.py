@@ -10,10 +10,21 @@ from typing import Any
 import pytest
 import rfc8785
 
-from tests.ledger.sample_log import FIRST, ORGS, ORIGIN, SECOND_SIGNER, SIGNER, WITNESSES, SampleLog, due, sample
+from tests.ledger.sample_log import (
+    FIRST,
+    ORGS,
+    ORIGIN,
+    SECOND_SIGNER,
+    SIGNER,
+    WITNESSES,
+    SampleLog,
+    due,
+    private,
+    sample,
+)
 from textkeep.ledger import tree
-from textkeep.ledger.key_change import signed_change
-from textkeep.ledger.note import Checkpoint, Note, Verifier, encode64
+from textkeep.ledger.key_change import signed_change, signed_loss
+from textkeep.ledger.note import Checkpoint, Note, Signer, Verifier, encode64
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.published import Folder
 from textkeep.ledger.report_form import RETENTION_DAYS
@@ -286,6 +297,60 @@ def test_a_change_of_key_that_only_the_new_key_signed_is_not_followed(exported: 
     assert "checkpoint" in failing(steps(log, ledger=exported(log)))
 
 
+def lost_log() -> SampleLog:
+    """A log whose key was lost after its first purge; the new one signs it, and purges the second day."""
+    log = SampleLog()
+    log.slice(FIRST, {ORGS[0]: (3, 1)})
+    log.purge(FIRST)
+    note = signed_loss(ORIGIN, SIGNER.verifier, SECOND_SIGNER)
+    log.append("key-change", {"note": note, "approval": "a-1"}, due(FIRST))
+    log.signer = SECOND_SIGNER
+    return log
+
+
+def test_a_key_that_took_a_lost_ones_place_is_not_followed_and_the_entry_is_named(
+    exported: Callable[[SampleLog], Folder],
+) -> None:
+    log = lost_log()
+    found = steps(log, ledger=exported(log))
+    assert "checkpoint" in failing(found)
+    assert "was lost" in found["checkpoint"].reason
+    assert str(SECOND_SIGNER.verifier) in found["checkpoint"].reason
+    assert failing(steps(log)) == {"checkpoint", "inclusion"}
+
+
+def test_who_trusts_the_new_key_too_is_told_what_no_proof_shows(exported: Callable[[SampleLog], Folder]) -> None:
+    log = lost_log()
+    folder, older = exported(log), SampleLog(entries=log.entries[:2]).checkpoint()
+    both = [SIGNER.verifier, SECOND_SIGNER.verifier]
+    found = steps(log, keys=both, ledger=folder, old_checkpoint=older)
+    assert failing(found) == set()
+    assert "no proof connects it" in found["key changes"].reason
+    assert "the log grew from 2 to" in found["older checkpoint"].reason
+    alone = steps(log, keys=[SECOND_SIGNER.verifier], ledger=folder, old_checkpoint=older)
+    assert failing(alone) == {"older checkpoint"}
+
+
+def test_a_loss_that_somebody_else_claims_in_a_log_that_goes_on_with_its_key_is_found_out(
+    exported: Callable[[SampleLog], Folder],
+) -> None:
+    log = lost_log()
+    log.signer = SIGNER
+    found = steps(log, ledger=exported(log))
+    assert failing(found) == {"key changes"}
+    assert "you gave neither" in found["key changes"].reason
+
+
+def test_the_key_after_a_lost_one_is_followed_through_a_change_that_both_signed(
+    exported: Callable[[SampleLog], Folder],
+) -> None:
+    log, third = lost_log(), Signer(ORIGIN, private(2))
+    log.append("key-change", {"note": signed_change(ORIGIN, SECOND_SIGNER, third)}, due(FIRST))
+    log.signer = third
+    for key in (SECOND_SIGNER, third):
+        assert failing(steps(log, keys=[key.verifier], ledger=exported(log))) == set()
+
+
 @pytest.mark.parametrize(
     ("path", "value", "step"),
     [
@@ -471,8 +536,52 @@ def test_the_report_of_a_release_is_verified_like_that_of_a_day(exported: Callab
     assert failing(steps(log, name, chain=log.reports, ledger=exported(log))) == set()
     census = json.loads(log.reports[name])
     assert (census["totals"]["taken"], census["quarantine"]["taken"]) == (3, 2)
-    wrong = released(quarantine={**census["quarantine"], "taken": 3})
+    wrong = released(quarantine={**census["quarantine"], "taken": 3, "destroyed": 3})
     assert failing(steps(wrong, name, ledger=exported(wrong))) == {"recount"}
+
+
+@pytest.mark.parametrize(
+    ("decided", "why"),
+    [
+        ({"approved_by": "a1" * 8}, "one person asked"),
+        ({"wait": timedelta(hours=24) - timedelta(milliseconds=1)}, "within 24 hours"),
+        ({"wait": timedelta(hours=26)}, "before its release took effect"),
+        ({"by": "c3" * 8}, "no entry says that b2b2b2b2b2b2b2b2 approved it"),
+        ({"subject": "h-0000000000000002"}, "no entry says that a1a1a1a1a1a1a1a1 asked it"),
+        ({"ends": "2026-01-01T00:00:00.000Z"}, "does not say that it was released so"),
+    ],
+)
+def test_a_release_of_one_person_or_within_24_hours_is_no_release(
+    exported: Callable[[SampleLog], Folder], decided: dict[str, Any], why: str
+) -> None:
+    log = released(decided=decided)
+    found = steps(log, next(iter(log.reports)), ledger=exported(log))
+    assert failing(found) == {"times"}
+    assert why in found["times"].reason
+
+
+def test_records_that_were_kept_or_returned_are_counted_anew(exported: Callable[[SampleLog], Folder]) -> None:
+    def log(**other: Any) -> SampleLog:
+        made = SampleLog()
+        made.slice(FIRST, {ORGS[0]: (5, 0)})
+        made.quarantine(FIRST, {"mms": 3})
+        shelf, aside = "kept-0000000000000000-1", made.leaves[DAY][f"q1:{DAY}"]
+        made.leaves[shelf] = {f"p1:{shelf}": aside[:1]}
+        body = {"part": "p1", "papers": 1, "undecided": 0, "texts": 0, "from": DAY}
+        made.append("kept", {**body, "root": tree.root_of_set(aside[:1]).hex()}, due(FIRST), shelf)
+        made.append("returned", {"count": 1, "leaf": aside[1].hex()}, due(FIRST), DAY)
+        made.purge(FIRST, **other)
+        return made
+
+    right = log()
+    told = json.loads(right.reports[DAY])["quarantine"]
+    assert (told["kept"], told["returned"], told["destroyed"]) == (1, 1, 1)
+    assert failing(steps(right, ledger=exported(right))) == set()
+    for wrong in ({"kept": 0, "destroyed": 2}, {"kept": 2, "destroyed": 0}, {"returned": 0, "destroyed": 2}):
+        false = log(quarantine={**told, **wrong})
+        assert failing(steps(false, ledger=exported(false))) == {"recount"}
+    hidden = log(quarantine={**told, "destroyed": 0, "lost": 1})
+    assert failing(steps(hidden, ledger=exported(hidden))) == {"own verdict"}
 
 
 def test_of_what_was_lost_a_root_may_be_unknown_and_of_nothing_else(exported: Callable[[SampleLog], Folder]) -> None:

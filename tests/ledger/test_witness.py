@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.ledger.sample_log import FIRST, ORGS, ORIGIN, SECOND_SIGNER, SIGNER, WITNESSES, SampleLog, due, sample
-from textkeep.ledger.key_change import signed_change
+from tests.ledger.sample_log import (
+    FIRST,
+    ORGS,
+    ORIGIN,
+    SECOND_SIGNER,
+    SIGNER,
+    WITNESSES,
+    SampleLog,
+    due,
+    private,
+    sample,
+)
+from textkeep.ledger.key_change import signed_change, signed_loss
 from textkeep.ledger.note import NoteRefused, Signer, parse
 from textkeep.ledger.published import Folder, SourceFailed
 from textkeep.ledger.witness import CLOSING, SILENCE, Seen, Watch
@@ -156,6 +167,48 @@ def test_a_change_of_key_is_followed_when_both_keys_signed_it(auditor: Auditor) 
     log.signer = SIGNER
     log.append("token", {"id": "3"}, due(FIRST))
     assert kinds(auditor.look(log)) == ["unsigned"]
+
+
+def test_after_a_loss_the_new_key_is_followed_once_it_is_given_and_the_log_says_so(auditor: Auditor) -> None:
+    log = SampleLog()
+    log.append("token", {"id": "1"}, due(FIRST))
+    auditor.look(log)
+    log.signer = SECOND_SIGNER
+    watch = Watch(Folder(auditor.folder / "log"), auditor.file, WITNESSES[0])
+    log.publish(auditor.folder / "log")
+    assert kinds(watch.look(due(FIRST), SECOND_SIGNER.verifier)) == ["unsigned"]
+    log.append("key-change", {"note": signed_loss(ORIGIN, SIGNER.verifier, SECOND_SIGNER)}, due(FIRST))
+    [finding] = auditor.look(log).findings
+    assert finding.kind == "unsigned"
+    assert "entry 1 says that the key was lost" in finding.what
+    assert str(SECOND_SIGNER.verifier) in finding.what
+    assert kinds(watch.look(due(FIRST), Signer(ORIGIN, private(2)).verifier)) == ["unsigned"]
+    assert watch.look(due(FIRST), SECOND_SIGNER.verifier).cosignature is not None
+    log.append("token", {"id": "2"}, due(FIRST))
+    assert auditor.look(log).cosignature is not None
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_key_that_the_log_never_had_is_refused_and_one_that_it_had_is_not(auditor: Auditor, before: bool) -> None:
+    log = SampleLog()
+    log.append("token", {"id": "1"}, due(FIRST))
+    if before:
+        log.append("key-change", {"note": signed_change(ORIGIN, SIGNER, SECOND_SIGNER)}, due(FIRST))
+        log.signer = SECOND_SIGNER
+        log.publish(auditor.folder / "log")
+        auditor.watch.look(SOON, SECOND_SIGNER.verifier)
+    else:
+        auditor.look(log)
+        log.append("key-change", {"note": signed_change(ORIGIN, SIGNER, SECOND_SIGNER)}, due(FIRST))
+        log.signer = SECOND_SIGNER
+        log.publish(auditor.folder / "log")
+    remembered = auditor.file.load()
+    with pytest.raises(NoteRefused, match="never seen that key"):
+        auditor.watch.look(SOON, Signer(ORIGIN, private(2)).verifier)
+    assert auditor.file.load() == remembered
+    assert auditor.watch.look(SOON, SECOND_SIGNER.verifier).cosignature is not None
+    if not before:
+        assert auditor.again().cosignature is not None
 
 
 @pytest.mark.parametrize("path", ["checkpoint", "tile/entries/000.p/32", "tile/0/000.p/32"])

@@ -16,6 +16,7 @@ from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.tokens import Tokens
+from textkeep.archive.marking import marking
 from textkeep.archive.shelf import Day
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.cosignature import Cosigner
@@ -23,6 +24,7 @@ from textkeep.ledger.note import parse
 from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.audit.audit import Audit, Finding
 from textkeep.retention.reports.folder import ReportFolder
+from textkeep.search.comparing import Comparing
 from textkeep.service.evidence import Evidence
 from textkeep.service.holding import Holds
 from textkeep.store.engine import Store
@@ -47,8 +49,8 @@ class Audited:
         return self.folder / "textkeep.db"
 
 
-def auditing(house: House, folder: Path) -> Audit:
-    """The audit of a house whose reports lie in `folder`."""
+def auditing(house: House, folder: Path, comparing: Comparing | None = None) -> Audit:
+    """The audit of a house whose reports lie in `folder`; `comparing` compares its index, where it has one."""
     approvals = Approvals(house.store, house.sealer, house.clock)
     rooms = (house.store, house.keyring, house.sealer, house.shelves, house.organisations, approvals, house.clock)
     return Audit(
@@ -61,6 +63,7 @@ def auditing(house: House, folder: Path) -> Audit:
         approvals,
         ReportFolder(folder / "reports"),
         house.clock,
+        comparing,
     )
 
 
@@ -163,6 +166,7 @@ def tokens(house: House) -> None:
         house.persons,
         house.clock,
         lambda connection, body: log.append(connection, "token", body, now=house.clock()),
+        marking(house.keyring),
     )
     made.create(person="Alice", roles=["officer"], orgs=None, by=by)
     _, gone = made.create(person="Bob", roles=["auditor"], orgs=[house.organisations.register("org-001")], by=by)

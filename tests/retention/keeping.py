@@ -19,6 +19,7 @@ from textkeep.archive.text import HOUSE
 from textkeep.retention.holds.hold import Hold
 from textkeep.retention.holds.keeping_over import CarryingOver
 from textkeep.retention.purging.purge import RunResult
+from textkeep.search.index import IndexDriver
 from textkeep.store.bulk import TextRow
 from textkeep.store.tables import papers_of, texts_of
 
@@ -38,8 +39,8 @@ class Keeping:
 
     @classmethod
     @contextmanager
-    def over(cls, house: House, folder: Path) -> Iterator["Keeping"]:
-        with Purging.over(house, folder) as purging:
+    def over(cls, house: House, folder: Path, index: IndexDriver | None = None) -> Iterator["Keeping"]:
+        with Purging.over(house, folder, index) as purging:
             yield cls(purging)
 
     @property

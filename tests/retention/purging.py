@@ -20,6 +20,7 @@ from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.clockmark import ClockMark
 from textkeep.retention.counting.survey import Survey
 from textkeep.retention.holds.in_force import HoldsInForce, NoHolds
+from textkeep.retention.purging.destruction import Resumed, never_restored
 from textkeep.retention.purging.evicting import PATIENCE_SECONDS, Nodes
 from textkeep.retention.purging.purge import Purge, RunResult, Told
 from textkeep.retention.reports.chain import Chain
@@ -27,6 +28,7 @@ from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.signing import SIGNING_PATIENCE, WITNESS_PATIENCE, Signed
 from textkeep.retention.turn import LEASE_SECONDS, Turn
 from textkeep.search.drivers.embedded import EmbeddedIndex
+from textkeep.search.index import IndexDriver
 from textkeep.service.evidence import Evidence
 from textkeep.store.leases import Leases
 
@@ -41,20 +43,20 @@ class Purging:
 
     house: House
     folder: Path
-    index: EmbeddedIndex
+    index: IndexDriver
     batches: int = 0
     evidence: Evidence | None = field(default=None, init=False)
 
     @classmethod
     @contextmanager
-    def over(cls, house: House, folder: Path) -> Iterator["Purging"]:
-        """A purge over a house, with its index and its reports in `folder`."""
-        index = EmbeddedIndex.open(folder / "index")
-        made = cls(house, folder, index)
+    def over(cls, house: House, folder: Path, index: IndexDriver | None = None) -> Iterator["Purging"]:
+        """A purge over a house, with its reports in `folder`, and its index, unless another one is given."""
+        made = cls(house, folder, index or EmbeddedIndex.open(folder / "index"))
         yield made
         if made.evidence is not None:
             made.evidence.signer.close()
-        index.close()
+        if index is None:
+            made.index.close()
 
     @property
     def ledger(self) -> Evidence:
@@ -87,6 +89,7 @@ class Purging:
         signed: Signed | None = None,
         signing_patience: float = SIGNING_PATIENCE,
         witness_patience: float = WITNESS_PATIENCE,
+        resumed: Resumed = never_restored,
         **others: Any,
     ) -> Purge:
         """A new Purge over the same store, keyring, index and folder; `others` are further clocks by name."""
@@ -106,6 +109,7 @@ class Purging:
             signed=signed,
             signing_patience=signing_patience,
             witness_patience=witness_patience,
+            resumed=resumed,
         )
 
     def run(self, confirm_days: int | None = None, dry_run: bool = False, **how: Any) -> RunResult:
@@ -138,11 +142,12 @@ class Purging:
     def take_records(self, wire: list[dict[str, Any]], **how: Any) -> Receipt:
         """Accept records as one batch; keyword arguments replace what ingest decided."""
         self.batches += 1
-        records = [self._incoming(at, each, **how) for at, each in enumerate(wire)]
+        records = [self.incoming(at, each, **how) for at, each in enumerate(wire)]
         batch = Batch(f"batch-{self.batches}", self.house.clock(), PRODUCER, records)
         return self.house.vault.accept([batch])[0]
 
-    def _incoming(self, index: int, record: dict[str, Any], **how: Any) -> Incoming:
+    def incoming(self, index: int, record: dict[str, Any], **how: Any) -> Incoming:
+        """A record as ingest hands it over."""
         raw = json.dumps(record).encode()
         parsed = read_event(raw)
         org = self.house.organisations.register(parsed.data.org_id)

@@ -16,6 +16,7 @@ from textkeep.access.principal import Principal
 from textkeep.archive.sealing import CannotOpen
 from textkeep.archive.shelf import RETENTION
 from textkeep.errors import Conflict, Forbidden, Malformed, NotFound, TextkeepError
+from textkeep.ledger import log
 from textkeep.retention import notes
 from textkeep.retention.approvals.approval import KINDS, REQUEST_BYTES, Approval, NotApproved, TwoPersons, digest_of
 from textkeep.store.evidence import approvals, releases
@@ -251,6 +252,40 @@ def test_an_approval_that_somebody_wrote_past_the_service_allows_nothing(desk: D
     for each in (asked, refused):
         with pytest.raises(CannotOpen):
             desk.use(each)
+
+
+@pytest.mark.parametrize("used_at", [None, TICK], ids=["taken out", "another"])
+def test_whether_it_was_used_is_bound_too(desk: Desk, used_at: timedelta | None) -> None:
+    asked = desk.ask()
+    desk.approvals.decide(APPROVER, asked.id, "approved", asked.digest)
+    assert desk.use(asked).used_at
+    alter(desk, asked, used_at=None if used_at is None else desk.house.clock() + used_at)
+    with pytest.raises(CannotOpen if used_at is None else NotApproved):
+        desk.use(asked)
+    with desk.house.store.reading() as connection:
+        assert [opens for _, opens in desk.approvals.every(connection)] == [False]
+
+
+def test_an_approval_put_back_as_it_was_before_its_use_allows_nothing_again(desk: Desk) -> None:
+    asked = desk.ask()
+    desk.approvals.decide(APPROVER, asked.id, "approved", asked.digest)
+    before = row(desk, asked)
+    with desk.house.store.transaction() as connection:
+        desk.approvals.use(connection, asked.id, asked.kind, asked.digest)
+        log.append(connection, "release", {"hold": "h-1", "approval": asked.id}, now=desk.house.clock())
+    alter(desk, asked, **before._mapping)
+    with pytest.raises(NotApproved, match="done already"):
+        desk.use(asked)
+
+
+def test_what_concerns_the_whole_house_is_asked_for_by_who_sees_all_of_it(desk: Desk) -> None:
+    bound = frozenset({ORG})
+    for kind, role in (("witness", "operator"), ("resume", "operator"), ("ledger-key", "operator")):
+        with pytest.raises(Forbidden, match="every organisation"):
+            desk.ask(kind, "s-1", by=person(ADA, role, orgs=bound), org=None)  # type: ignore[arg-type]
+    assert [why for _, why in desk.did()] == ["organisation"] * 3
+    with pytest.raises(Forbidden, match="every organisation"):
+        desk.ask("release", by=person(ADA, "counsel", orgs=bound), org=None)
 
 
 def doing(effect: Callable[[Connection, Approval], Mapping[str, Any] | None], desk: Desk) -> list[Approval]:

@@ -11,7 +11,6 @@ from sqlalchemy import delete, select, update
 from tests.housing import House
 from tests.retention.purging import OLDEST, Purging
 from textkeep.errors import Unsound
-from textkeep.retention import notes
 from textkeep.retention.reports.chain import Chain
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.store.tables import reports
@@ -95,10 +94,7 @@ def test_a_copy_that_was_changed_is_not_written_to_a_file(purging: Purging) -> N
     assert not file_of(purging).exists()
 
 
-@pytest.mark.parametrize("noted", [None, 1, 10**6])
-def test_the_chain_finds_its_end_where_the_note_of_it_is_lost_or_wrong(purging: Purging, noted: int | None) -> None:
-    with purging.house.store.transaction() as connection:
-        notes.write(connection, notes.LAST_REPORT, noted)
+def test_a_report_names_the_one_before_it(purging: Purging) -> None:
     purging.until(OLDEST.plus(1).due())
     assert purging.run().stopped is None
     first, second = (purging.chain.entry(day.shelf) for day in (OLDEST, OLDEST.plus(1)))

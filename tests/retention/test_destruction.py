@@ -20,7 +20,7 @@ from textkeep.archive.permit import Permit
 from textkeep.archive.shelf import STATES
 from textkeep.errors import Conflict
 from textkeep.retention.holds.in_force import NoHolds
-from textkeep.retention.purging.destruction import PATHS, Destruction
+from textkeep.retention.purging.destruction import PATHS, Destruction, never_restored
 
 PACKAGE = Path(textkeep.__file__).parent
 
@@ -131,7 +131,7 @@ def test_every_way_that_asks_for_a_permit_is_in_the_list() -> None:
 
 
 def test_a_shelf_before_its_point_of_no_return_gets_no_permit(house: House) -> None:
-    destruction = Destruction(house.shelves, house.keyring, NoHolds())
+    destruction = Destruction(house.shelves, house.keyring, NoHolds(), never_restored)
     with house.store.transaction() as connection:
         for state in STATES[: STATES.index("committed")]:
             house.shelves.set_state(connection, "2025-10-18", state)
@@ -144,14 +144,14 @@ def test_a_shelf_before_its_point_of_no_return_gets_no_permit(house: House) -> N
 
 
 def test_no_secret_is_shredded_before_the_point_of_no_return(house: House) -> None:
-    destruction = Destruction(house.shelves, house.keyring, NoHolds())
+    destruction = Destruction(house.shelves, house.keyring, NoHolds(), never_restored)
     with pytest.raises(Conflict):
         destruction.shred(house.store.transaction, "2025-10-18", entry="1", now=house.clock())
     assert house.keyring.has(shelf_secret("2025-10-18"))
 
 
 def test_a_record_that_a_hold_covers_is_not_taken_out_of_the_quarantine(house: House) -> None:
-    destruction = Destruction(house.shelves, house.keyring, NoHolds())
+    destruction = Destruction(house.shelves, house.keyring, NoHolds(), never_restored)
     with house.store.transaction() as connection:
         with pytest.raises(Conflict, match="legal hold"):
             destruction.permit_return(connection, "2026-11-20", lambda _: True)

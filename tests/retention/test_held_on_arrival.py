@@ -22,10 +22,13 @@ def sent(at: datetime) -> str:
 
 
 def reasons(holders: Holders) -> list[str | None]:
-    """Why each record of today's quarantine is there."""
+    """Why each record that lies where held texts do is there; none is with what came today."""
     today = Day.of(holders.house.clock()).shelf
     with holders.house.store.reading() as connection:
-        papers = list(holders.house.papers.of_kind(connection, today, "quarantine"))
+        kept = holders.house.shelves.kept_of(connection, holders.org())
+        assert kept is not None
+        assert not list(holders.house.papers.of_kind(connection, today, "quarantine"))
+        papers = list(holders.house.papers.of_kind(connection, kept, "quarantine"))
     assert all(paper.org != HOUSE for paper in papers)
     return [paper.plain.split(b"\n", 1)[0].decode() for paper in papers]
 

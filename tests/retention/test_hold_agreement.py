@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
+from tests.archive.keeping import Between
 from tests.housing import House
 from tests.retention.holding import ORG, Holders
 from textkeep.errors import Outage
 from textkeep.retention.holds.agreement import HoldsDisagree
+from textkeep.retention.holds.copies import HoldCopies
 from textkeep.retention.holds.hold import Hold
 from textkeep.retention.holds.holding import Step
 from textkeep.store.evidence import holds, releases
@@ -73,6 +75,13 @@ def test_where_all_agree_nothing_is_done(holders: Holders) -> None:
         holders.holds.agreement.check(connection)
     agreed = holders.holds.agree()
     assert (agreed.repaired, agreed.beyond_repair, holders.entries("restore")) == ((), (), [])
+
+
+def test_the_keyrings_store_is_asked_once_however_many_holds_there_are(holders: Holders) -> None:
+    placed = {holders.place().hold.id for _ in range(5)}
+    between = Between(holders.house.keyring.documents)
+    assert HoldCopies(between, holders.house.sealer).all().keys() == placed
+    assert between.calls == ["all"]
 
 
 def test_a_database_older_than_the_newest_hold_gets_it_back(holders: Holders) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.housing import House, event
 from tests.retention.holding import ORG, Holders
+from tests.retention.keeping import Keeping
+from tests.retention.purging import OLDEST
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, ReasonRequired
 from textkeep.retention.holds import preview as hold_preview
@@ -91,6 +93,15 @@ def test_an_answer_that_has_opened_enough_says_where_the_next_goes_on(holders: H
         preview(holders, "yesterday")
 
 
+def test_of_what_other_holds_keep_it_tells_the_day_each_text_was_sent(holders: Holders, tmp_path: Path) -> None:
+    with Keeping.over(holders.house, tmp_path) as keeping:
+        keeping.take(OLDEST, "merger", "merger again", "lunch")
+        keeping.holders.place()
+        keeping.purge(OLDEST)
+        [shelf] = preview(keeping.holders, query="merger").shelves
+        assert (shelf.shelf, shelf.texts, dict(shelf.days)) == (keeping.kept_shelf(), 2, {OLDEST.shelf: 2})
+
+
 def test_only_days_that_the_dates_allow_are_opened(holders: Holders) -> None:
     for day in (18, 19, 20):
         holders.take(event(day, sent_at=f"2026-11-{day}T10:00:00Z"))
@@ -116,8 +127,12 @@ def test_a_reason_and_the_right_to_place_are_needed(holders: Holders) -> None:
     counting = Preview(
         house.store, holders.holds.holding, house.shelves, house.sealer, house.papers, house.activity, house.clock
     )
-    with pytest.raises(Forbidden):
-        counting.count(holders.approver, reason="r", scope=Scope(ORG))
+    other = holders.person("Otto", "officer", orgs=("org-002",))
+    for nobody in (holders.approver, other):
+        with pytest.raises(Forbidden):
+            counting.count(nobody, reason="r", scope=Scope(ORG))
+    told = [(each.body["what"], each.body["why"]) for each in holders.entries("approval")]
+    assert told == [("hold-preview", "role"), ("hold-preview", "organisation")]
 
 
 def test_a_placed_hold_covers_what_its_preview_counted(holders: Holders, tmp_path: Path) -> None:

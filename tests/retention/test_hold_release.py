@@ -105,6 +105,14 @@ def test_who_may_not_ask_is_refused_and_on_record(holders: Holders) -> None:
     with pytest.raises(NotFound):
         holders.ask(hold, by=holders.person("Else", "counsel", orgs=("org-002",)))
     assert holders.entries("approval")[-1].body["why"] == "organisation"
+    with pytest.raises(Forbidden):
+        holders.holds.releasing.ask(holders.person("Aud", "auditor"), hold.id, " ")
+    told = [(each.body["what"], each.body["why"], each.body["with"]) for each in holders.entries("approval")]
+    assert told == [
+        ("release", "role", "t-Olivia"),
+        ("release", "organisation", "t-Else"),
+        ("release", "role", "t-Aud"),
+    ]
     with pytest.raises(Malformed):
         holders.holds.releasing.ask(holders.counsel, hold.id, " ")
     with pytest.raises(NotFound):

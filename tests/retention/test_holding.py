@@ -13,6 +13,7 @@ from textkeep.errors import Forbidden, Malformed, NotFound
 from textkeep.ledger.log import append
 from textkeep.retention.holds.hold import Scope
 from textkeep.retention.holds.in_force import NO_HOLDS
+from textkeep.retention.reports.overdue import overdue
 from textkeep.store.evidence import checkpoints, holds, releases
 from textkeep.store.tables import ledger_entries
 
@@ -42,8 +43,8 @@ def test_nothing_of_a_hold_is_readable_in_its_row_its_entry_or_its_copy(holders:
     holders.place(users=("org-001-user-0001",), numbers=("+12125550101",), query="subpoena")
     written = repr(holders.rows(holds)).encode() + repr(holders.entries("hold")).encode()
     documents = holders.house.keyring.documents
-    for name in documents.names("hold:"):
-        written += name.encode() + (documents.read(name) or b"")
+    for name, content in documents.all("hold:").items():
+        written += name.encode() + content
     for secret in SECRETS:
         assert secret.encode() not in written
 
@@ -109,9 +110,7 @@ def test_an_overdue_hold_is_named_and_keeps(holders: Holders) -> None:
     placed = holders.place(days=10)
     holders.house.clock.forward(days=10)
     with holders.house.store.reading() as connection:
-        assert [hold.id for hold in holders.holds.holding.overdue(connection, holders.house.clock())] == [
-            placed.hold.id
-        ]
+        assert [each.hold for each in overdue(connection, holders.house.clock())] == [placed.hold.id]
     assert holders.in_force() == [placed.hold.id]
 
 
@@ -149,6 +148,48 @@ def test_only_roles_that_may_place_do_and_only_in_their_organisations(holders: H
         holders.holds.holding.listed(other, ORG)
     everywhere = holders.person("Eva", "officer", orgs=None)
     assert [hold.id for hold in holders.holds.holding.listed(everywhere)] == [placed.hold.id]
+
+
+def attempted(holders: Holders) -> list[tuple[str, str, str]]:
+    """What refused attempts are on record: what, why, by whose token."""
+    told = [each.body for each in holders.entries("approval")]
+    assert {each["did"] for each in told} <= {"attempt"}
+    return [(each["what"], each["why"], each["with"]) for each in told]
+
+
+def test_whoever_tries_to_place_what_they_may_not_is_on_record_and_floods_nothing(holders: Holders) -> None:
+    approver = holders.approver
+    other = holders.person("Otto", "officer", orgs=("org-002",))
+    for _ in range(30):
+        with pytest.raises(Forbidden):
+            holders.place(by=approver)
+        with pytest.raises(Forbidden):
+            holders.place(by=other)
+        with pytest.raises(Malformed):
+            holders.place(days=181)
+    assert attempted(holders) == [
+        ("hold", "role", "t-Anna"),
+        ("hold", "organisation", "t-Otto"),
+        ("hold", "review", "t-Olivia"),
+    ]
+    assert holders.entries("approval")[1].body["org"] == holders.org().hex()
+    holders.house.clock.forward(hours=1)
+    with pytest.raises(Forbidden):
+        holders.place(by=other)
+    assert holders.entries("approval")[-1].body["before"] == 29
+    assert holders.rows(holds) == []
+
+
+def test_what_is_only_mistyped_is_not_on_record(holders: Holders) -> None:
+    with pytest.raises(Forbidden):
+        holders.place(org_id="org-999")
+    with pytest.raises(Malformed):
+        holders.place(days=-1)
+    with pytest.raises(Malformed):
+        holders.holds.holding.place(
+            holders.officer, matter="m", reason=" ", review_at=holders.house.clock(), scope=Scope(ORG)
+        )
+    assert attempted(holders) == []
 
 
 def test_a_hold_says_which_days_it_comes_too_late_for_and_which_it_still_wins(holders: Holders) -> None:

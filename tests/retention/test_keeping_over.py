@@ -11,10 +11,9 @@ from tests.housing import House, event
 from tests.retention.holding import ORG
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening, lines_of
-from textkeep.archive.accepting import leaf
 from textkeep.archive.rows import seal_again
 from textkeep.archive.shelf import Day, Generation
-from textkeep.archive.text import HOUSE
+from textkeep.archive.text import HOUSE, leaf
 from textkeep.ledger import tree
 from textkeep.retention.holds import undecided
 from textkeep.retention.purging.days import day_rows

@@ -214,7 +214,7 @@ def test_each_step_leaves_its_ledger_entry_in_order(purging: Purging) -> None:
     assert (named["intent"], named["committed"], named["shredded"]) == tuple(entry.index for entry in entries[:3])
     stone = purging.house.keyring.tombstone(shelf_secret(OLDEST.shelf))
     assert stone is not None
-    assert stone.entry == str(entries[1].seq)
+    assert stone.entry == str(entries[1].index)
     assert report["keys"]["commitment"] == stone.commitment.hex()
     assert report["keys"]["ring_before"]["root"] != report["keys"]["ring_after"]["root"]
 

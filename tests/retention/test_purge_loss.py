@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.schema import DropTable
 
 from tests.housing import House, event
 from tests.retention.purging import OLDEST, Purging, evening, lines_of
-from textkeep.archive.accepting import leaf
 from textkeep.archive.keyring import shelf_secret
 from textkeep.archive.shelf import State
+from textkeep.archive.text import leaf
+from textkeep.errors import Outage, TextkeepError
 from textkeep.ledger import tree
+from textkeep.ledger.log import Entry
+from textkeep.ledger.state import Forked
 from textkeep.retention.counting.census import take_census
+from textkeep.retention.holds.agreement import HoldsDisagree
+from textkeep.retention.holds.in_force import Kept, NoHolds
 from textkeep.retention.reports import facts
 from textkeep.retention.reports.facts import Facts
+from textkeep.store.leases import LeaseLost
 from textkeep.store.tables import (
     ledger_entries,
     papers_of,
@@ -55,6 +62,11 @@ def report_of(purging: Purging) -> dict[str, Any]:
     purging.until(OLDEST.due())
     assert purging.run().stopped is None
     return purging.report(OLDEST.shelf)
+
+
+def written(entry: Entry) -> str:
+    """An entry as it lies in the ledger."""
+    return rfc8785.dumps(entry.body).decode()
 
 
 def one_row(slice_id: int) -> Any:
@@ -143,6 +155,36 @@ def test_an_entry_that_cannot_be_read_stops_the_day_before_anything_is_destroyed
     assert OLDEST.shelf in result["detail"]
     assert purging.state(OLDEST) == "witnessed"
     assert purging.house.keyring.has(shelf_secret(OLDEST.shelf))
+
+
+def test_a_day_that_is_not_sound_by_itself_stands_in_no_other_day_s_way(purging: Purging) -> None:
+    first = purging.entries("slice")[0]
+    change(purging, update(ledger_entries).where(ledger_entries.c.seq == first.seq).values(entry='{"v":1'))
+    purging.take(OLDEST.plus(1), 2, start=100)
+    purging.until(OLDEST.plus(1).due())
+    result = purging.run()
+    assert result.stopped is not None
+    assert result.stopped.reason == "unsound"
+    assert OLDEST.shelf in result.stopped.detail
+    assert OLDEST.plus(1).shelf not in result.stopped.detail
+    assert purging.state(OLDEST) == "witnessed"
+    assert purging.state(OLDEST.plus(1)) == "reported"
+    change(purging, update(ledger_entries).where(ledger_entries.c.seq == first.seq).values(entry=written(first)))
+    assert purging.run().stopped is None
+    assert purging.state(OLDEST) == "reported"
+
+
+@pytest.mark.parametrize("problem", [Forked("forked"), HoldsDisagree("they differ"), LeaseLost("gone"), Outage("out")])
+def test_what_is_wrong_with_the_whole_archive_ends_a_run_at_once(purging: Purging, problem: TextkeepError) -> None:
+    class Failing(NoHolds):
+        def keep(self, _transaction: object, _shelf: str) -> Kept:
+            raise problem
+
+    purging.until(OLDEST.plus(1).due())
+    result = purging.run(holds=Failing())
+    assert result.stopped is not None
+    assert result.stopped.reason == problem.problem
+    assert [purging.state(OLDEST.plus(number)) for number in range(2)] == ["intent", "open"]
 
 
 def test_a_table_that_is_gone_before_its_time_loses_every_slice(purging: Purging) -> None:

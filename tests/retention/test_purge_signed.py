@@ -59,16 +59,17 @@ def test_each_step_names_the_checkpoint_that_it_waited_for(signing: Signing) -> 
     assert list(sizes) == ["intent", "witnessed", "committed", "reported"]
     assert list(sizes.values()) == sorted(sizes.values())
     places = {row["seq"]: row["leaf_index"] for row in signing.rows(ledger_entries)}
-    for step in ("intent", "committed", "shredded"):
-        assert facts.indices[facts.entries[step]] == places[facts.entries[step]]
-    assert places[facts.entries["intent"]] < sizes["witnessed"]
-    assert places[facts.entries["committed"]] < sizes["committed"]
-    assert places[facts.entries["shredded"]] < sizes["reported"]
+    for step, kind in (("intent", "intent"), ("committed", "committed"), ("shredded", "key-destroyed")):
+        [entry] = signing.purging.entries(kind, shelf=OLDEST.shelf)
+        assert facts.indices[step] == entry.index
+    assert facts.indices["intent"] < sizes["witnessed"]
+    assert facts.indices["committed"] < sizes["committed"]
+    assert facts.indices["shredded"] < sizes["reported"]
     assert facts.holds is not None
-    assert [places[hold.entry] for hold in facts.holds.holds] == [
-        facts.indices[hold.entry] for hold in facts.holds.holds
-    ]
-    assert facts.counted["slices"] == [
+    [started] = signing.purging.entries("hold")
+    assert [facts.indices[f"hold:{hold.id}"] for hold in facts.holds.holds] == [started.index]
+    assert facts.census is not None
+    assert facts.census.places["slices"] == [
         (places[entry.seq], places[entry.seq]) for entry in signing.purging.entries("slice", shelf=OLDEST.shelf)
     ]
     assert lines_of(signing.purging.report(OLDEST.shelf), "steps")["witnessed"] == "pass"

@@ -238,6 +238,23 @@ def test_the_report_carries_a_time_token_and_says_by_what_its_times_are_told(kee
     assert report["time"].startswith("host clock, and")
 
 
+def test_a_time_authority_that_gave_no_token_is_told_from_none_being_set(keeping: Keeping) -> None:
+    class Stamping:
+        """The ledger, with a time authority that does not answer."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(keeping.purging.ledger, name)
+
+        def time_token(self, _note: bytes) -> str:
+            raise Outage("the time authority does not answer")
+
+    keeping.take(OLDEST, "lunch")
+    assert keeping.purge(OLDEST, signed=Stamping()).stopped is None
+    report = keeping.purging.report(OLDEST.shelf)
+    assert report["time_token"] is None
+    assert "a time authority is set, and gave no token" in report["time"]
+
+
 def test_the_entries_named_were_inside_the_checkpoint_that_the_report_names(keeping: Keeping) -> None:
     keeping.take(OLDEST, "merger", "lunch")
     hold = keeping.holders.place(query="merger").hold

@@ -14,6 +14,7 @@ from tests.retention.purging import OLDEST, Purging
 from textkeep.access.http import FileAccess
 from textkeep.access.principal import LOCAL, Principal, Role
 from textkeep.access.tokens import Tokens
+from textkeep.archive.marking import marking
 from textkeep.errors import TextkeepError
 from textkeep.ledger import log
 from textkeep.retention.http import router
@@ -42,7 +43,7 @@ def app(purging: Purging) -> FastAPI:
     def evidence(connection: Any, body: Any) -> None:
         log.append(connection, "token", body, now=house.clock())
 
-    app.state.tokens = Tokens(house.store, house.persons, house.clock, evidence)
+    app.state.tokens = Tokens(house.store, house.persons, house.clock, evidence, marking(house.keyring))
     app.state.file_access = FileAccess(SECRET, local())
     app.include_router(router(house.store, purging.purge(), purging.chain, house.clock))
     app.include_router(reports_http.router(purging.chain))

@@ -15,14 +15,13 @@ from tests.retention.holding import Holders
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening
 from textkeep.access.principal import Principal
-from textkeep.archive.accepting import leaf
 from textkeep.archive.papers import Paper
 from textkeep.archive.shelf import RETENTION, Day
-from textkeep.archive.text import Handle, TextId
+from textkeep.archive.text import Handle, TextId, leaf
 from textkeep.errors import Conflict, Forbidden, NotFound, ReasonRequired, TextkeepError
 from textkeep.ingest.returning import NotReturnable, Returning
 from textkeep.retention.approvals.approval import Approval, NotApproved, TwoPersons
-from textkeep.retention.purging.destruction import Destruction
+from textkeep.retention.purging.destruction import Destruction, Resumed, never_restored
 from textkeep.retention.returns import Returns
 from textkeep.store.evidence import leaves
 from textkeep.store.tables import papers_of, slices, texts_of
@@ -34,13 +33,13 @@ WHY = "registered after all"
 class ReturnDesk:
     """A house with ways in, legal holds, and a way back from the quarantine."""
 
-    def __init__(self, house: House, holders: Holders | None = None) -> None:
+    def __init__(self, house: House, holders: Holders | None = None, resumed: Resumed = never_restored) -> None:
         self.house = house
         self.holders = holders or Holders(house)
         self.ways_in = WaysIn.build(house)
         returning = Returning(house.shelves, house.papers, self.holders.vault, self.ways_in.directory, house.clock)
         self.approvals = self.holders.approvals
-        permits = Destruction(house.shelves, house.keyring, self.holders.holds.carrying_over(house.papers))
+        permits = Destruction(house.shelves, house.keyring, self.holders.holds.carrying_over(house.papers), resumed)
         self.committed = 0
         self.returns = Returns(
             house.store, self.approvals, returning, permits, self.holders.holds.holding, returned=self._hear

@@ -1,65 +1,26 @@
 """Held texts are found and read through the hold that covers them, past their 400 days and past their day."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.housing import House
-from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
-from tests.search.searching import WHY, Searching
-from textkeep.access.principal import Principal
+from tests.search.held import Held
+from tests.search.searching import WHY
 from textkeep.archive.rows import Opened
 from textkeep.archive.shelf import Day
 from textkeep.errors import Forbidden, Malformed, NotFound
-from textkeep.retention.holds.hold import Hold
 from textkeep.search.finder import Page
 from textkeep.search.reconciling import Reconciler
 
 
-@dataclass
-class Held:
-    """A purge under holds, and search over the same index."""
-
-    keeping: Keeping
-    searching: Searching
-
-    def take(self, day: Day, *bodies: str, **data: object) -> list[str]:
-        ids = self.keeping.take(day, *bodies, **data)  # type: ignore[arg-type]
-        self.searching.follow()
-        return ids
-
-    def purge(self, day: Day) -> None:
-        assert self.keeping.purge(day).stopped is None
-        self.searching.follow()
-
-    def find(self, query: str, hold: Hold | None, **how: object) -> Page:
-        officer = how.pop("by", self.keeping.holders.officer)
-        assert isinstance(officer, Principal)
-        limit = how.pop("limit", 50)
-        assert isinstance(limit, int)
-        return self.searching.finder.find(
-            officer,
-            query,
-            reason=WHY,
-            org=self.keeping.holders.org(),
-            limit=limit,
-            hold=None if hold is None else hold.id,
-            **how,  # type: ignore[arg-type]
-        )
-
-    def bodies(self, query: str, hold: Hold | None) -> list[str]:
-        return [text.event.data.body for text in self.find(query, hold).results]
-
-
 @pytest.fixture
 def held(house: House, tmp_path: Path) -> Iterator[Held]:
-    with Keeping.over(house, tmp_path) as keeping:
-        holds = keeping.holders.holds.in_search()
-        yield Held(keeping, Searching.build(house, keeping.purging.index, holds))
+    with Held.over(house, tmp_path) as made:
+        yield made
 
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
@@ -113,6 +74,25 @@ def test_kept_texts_and_those_of_open_days_are_one_list_newest_first_across_page
     page = held.find("merger", hold, limit=3)
     with pytest.raises(Malformed):
         held.find("merger", None, cursor=page.cursor)
+
+
+def test_only_the_days_are_asked_that_query_and_hold_have_in_common(held: Held) -> None:
+    for offset in range(5):
+        held.take(OLDEST.plus(offset), f"merger {offset}")
+    hold = held.keeping.holders.place().hold
+    middle = held.keeping.holders.place(after=OLDEST.plus(1).start(), query=f"before:{OLDEST.plus(3).shelf}").hold
+    asked = {
+        (hold, f"on:{OLDEST.plus(2).shelf}"): ["merger 2"],
+        (hold, f"after:{OLDEST.plus(3).shelf}"): ["merger 4", "merger 3"],
+        (hold, f"before:{OLDEST.plus(1).shelf}"): ["merger 0"],
+        (hold, "before:0001-01-01"): [],
+        (middle, "merger"): ["merger 2", "merger 1"],
+        (middle, f"after:{OLDEST.plus(2).shelf}"): ["merger 2"],
+        (middle, f"on:{OLDEST.plus(4).shelf}"): [],
+    }
+    for (through, query), wanted in asked.items():
+        page = held.find(query, through)
+        assert ([text.event.data.body for text in page.results], page.shelves_searched) == (wanted, len(wanted)), query
 
 
 def test_a_text_that_lies_on_its_day_and_on_the_shelf_of_held_texts_is_given_once(held: Held) -> None:

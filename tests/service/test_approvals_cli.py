@@ -62,7 +62,7 @@ def test_people_read_it_as_a_table_and_in_words(cli: Cli, people: dict[str, str]
 def test_who_has_the_files_asks_as_an_operator_and_decides_nothing(cli: Cli, people: dict[str, str]) -> None:
     asked = ask(cli, "restore-3")
     own = cli("approvals", "approve", asked["id"], "--digest", asked["digest"], code=1)
-    assert b"this needs a token" in own.stderr
+    assert b"needs a token of your own" in own.stderr
     done = cli.json("approvals", "approve", asked["id"], "--digest", asked["digest"], token=people["Anna"])
     assert done["outcome"] == "approved"
 

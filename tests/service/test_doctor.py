@@ -6,10 +6,13 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from textkeep.service import doctor
+from textkeep.errors import Outage, Unsound
+from textkeep.ledger.standing import Standing
+from textkeep.service import doctor, doctor_ledger
 from textkeep.service.doctor import Finding
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -226,3 +229,48 @@ def test_a_disk_that_fills_up_is_named(
     real = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: real._replace(free=free))
     assert doctor.check_space(tmp_path).verdict == verdict
+
+
+def standing(**other: Any) -> Standing:
+    """A ledger with nothing amiss, but for what is said."""
+    given: dict[str, Any] = {"waiting": 0, "waiting_since": None, "signed_at": NOW, "key_missing": False}
+    return Standing(**{**given, **other})
+
+
+HOURS = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("found", "check", "verdict"),
+    [
+        (standing(), "ledger", "ok"),
+        (standing(signed_at=None), "ledger", "ok"),
+        (standing(waiting=2, waiting_since=NOW - timedelta(seconds=60)), "ledger", "ok"),
+        (standing(waiting=2, waiting_since=NOW - timedelta(seconds=61)), "ledger", "warn"),
+        (standing(waiting=2, waiting_since=NOW - 27 * HOURS), "ledger", "fail"),
+        (standing(signed_at=NOW - 26 * HOURS), "ledger", "ok"),
+        (standing(signed_at=NOW - 27 * HOURS), "ledger", "warn"),
+        (standing(refused="the database is older"), "ledger", "fail"),
+        (standing(), "ledger key", "ok"),
+        (standing(key_missing=None), "ledger key", "ok"),
+        (standing(key_missing=True), "ledger key", "fail"),
+        (standing(key_missing=True, signed_at=None), "ledger key", "fail"),
+        (standing(), "witnesses", "ok"),
+        (standing(heard={"w1": NOW - 26 * HOURS}), "witnesses", "ok"),
+        (standing(heard={"w1": NOW - 27 * HOURS, "w2": NOW}), "witnesses", "warn"),
+        (standing(heard={"w1": NOW - 27 * HOURS}), "witnesses", "fail"),
+    ],
+)
+def test_what_stands_against_the_ledger_is_named_with_its_remedy(found: Standing, check: str, verdict: str) -> None:
+    [told] = [each for each in doctor_ledger.check_ledger(found, NOW) if each.check == check]
+    assert (told.verdict, bool(told.remedy)) == (verdict, verdict != "ok")
+    for word in (found.refused or "", *(found.heard if verdict == "fail" else ())):
+        assert word in told.what
+
+
+def test_a_ledger_that_cannot_be_asked_is_a_finding_too() -> None:
+    [silent] = doctor_ledger.check_ledger(Outage("the keyring's database does not answer"), NOW)
+    [damaged] = doctor_ledger.check_ledger(Unsound("the state cannot be read"), NOW)
+    assert (silent.verdict, damaged.verdict) == ("warn", "fail")
+    assert silent.remedy
+    assert damaged.remedy

@@ -74,7 +74,10 @@ def test_a_hold_goes_from_preview_to_release_by_two_persons(cli: Cli, token: Cal
     assert cli.json("hold", "show", name, token=counsel)["state"] == "in-force"
     cli("hold", "release", name, "--reason", "settled", code=1, token=officer)
     release = cli.json("hold", "release", name, "--reason", "settled", token=counsel)
-    cli("hold", "approve", name, "--digest", release["digest"], code=1, token=counsel)
+    refused = cli("hold", "approve", name, "--digest", release["digest"], code=1, token=counsel)
+    assert b"no release" not in refused.stderr
+    attempts = [each["body"] for each in cli.json("ledger")["entries"] if each["kind"] == "approval"]
+    assert [each["subject"] for each in attempts if each["did"] == "attempt" and each.get("id")] == [name]
     shown = cli("hold", "approve", name, token=approver)
     assert release["digest"].encode() in shown.stdout + shown.stderr
     cli("hold", "approve", name, "--digest", "0" * 64, code=1, token=approver)

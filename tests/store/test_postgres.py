@@ -331,7 +331,7 @@ def put_note_when_it_answers(store: Store) -> None:
 def test_a_server_that_falls_silent_is_an_outage_in_time(
     own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(postgres_module.PromptConnection, "answer_seconds", 0.5)
     store = Store.open(own_server.address)
     schema.migrate(store)
     own_server.pause()

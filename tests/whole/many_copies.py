@@ -51,8 +51,8 @@ class Kept:
         assert self.documents.get(name) == was
         self.documents[name] = now
 
-    def names(self, prefix: str) -> list[str]:
-        return sorted(name for name in self.documents if name.startswith(prefix))
+    def all(self, prefix: str) -> dict[str, bytes]:
+        return {name: body for name, body in sorted(self.documents.items()) if name.startswith(prefix)}
 
 
 @dataclass(frozen=True)

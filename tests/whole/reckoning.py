@@ -16,10 +16,9 @@ from sqlalchemy import Connection
 
 from tests.whole.promises import WORD, Promises, Sent
 from textkeep.access.principal import Principal
-from textkeep.archive.accepting import leaf
 from textkeep.archive.rows import open_row
 from textkeep.archive.shelf import Day, expired
-from textkeep.archive.text import Handle, TextId
+from textkeep.archive.text import Handle, TextId, leaf
 from textkeep.ledger import log, tree
 from textkeep.service.wiring import Archive
 from textkeep.store.bulk import TextRow

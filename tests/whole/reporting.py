@@ -16,6 +16,12 @@ from tests.service.many import sharing
 from tests.whole.living import location, organisation, register, user
 from textkeep.access.principal import LOCAL, Principal, Role
 from textkeep.archive.shelf import Day
+from textkeep.ledger import checkpoints
+from textkeep.ledger.cosignature import Cosigner
+from textkeep.ledger.note import Verifier
+from textkeep.ledger.published import Folder as Log
+from textkeep.ledger.witness import Seen, Watch
+from textkeep.ledger.witness_memory import MemoryFile
 from textkeep.retention.holds.hold import Hold, Scope
 from textkeep.service.settings import Settings
 from textkeep.service.wiring import Archive
@@ -46,6 +52,8 @@ class Told:
     names: list[str] = field(default_factory=list)
     early: bytes = b""
     """A checkpoint from after the first purge."""
+    cosigner: Cosigner = field(default_factory=lambda: Cosigner.generate("audit.example/w1"))
+    """The key of a witness whom two persons have set."""
 
     @property
     def reports(self) -> Path:
@@ -82,11 +90,31 @@ class Told:
         approver = self.person("Anna", "approver")
         self.archive.approvals.decide(approver, asked.id, "approved", asked.digest)
 
+    def set_witness(self) -> None:
+        request = {"add": str(self.cosigner.witness), "reason": "the audit firm"}
+        operator = self.person("Otto", "operator")
+        self.approve(self.archive.approvals.put(operator, "witness", "audit.example", request, None))
+
+    def look(self) -> Seen:
+        """Let the witness look at an export, and hand in what it cosigned."""
+        archive, log = self.archive, self.folder / "watched"
+        archive.evidence.export(log)
+        watch = Watch(Log(log), MemoryFile(self.folder / "witness"), self.cosigner, silence=timedelta(days=3))
+        seen = watch.look(self.clock(), Verifier.parse(archive.evidence.key()))
+        assert seen.cosignature is not None, seen.findings
+        with archive.store.transaction() as connection:
+            checkpoints.cosign(connection, seen.size, seen.cosignature.line, self.clock())
+        return seen
+
     def run(self, at: datetime, confirm_days: int | None = None) -> None:
-        """Purge at a moment; every run of this story goes through."""
+        """Purge at a moment; every run of this story goes through, each shelf once the witness has seen its intent."""
         self.clock.now = at
         self.archive.shelves.ensure(at)
+        self.archive.purge._awaiting._witness_patience = 0.0  # the witness looks when it is told to
         result = self.archive.purge.run(at, confirm_days)
+        while result.stopped is not None and result.stopped.reason == "not-witnessed":
+            self.look()
+            result = self.archive.purge.run(at)
         assert result.stopped is None, result.stopped
 
 
@@ -136,6 +164,7 @@ def live(told: Told) -> Told:
     merger = told.place(ORG, "merger", 90)
     told.place(ORG, "lunch", 0.4)
     told.archive.keys.tend()
+    told.set_witness()
     told.run(NOON + timedelta(hours=13))
     told.early = told.archive.evidence.through([1], 5.0).note
     releasing = told.archive.holds.releasing
@@ -145,6 +174,8 @@ def live(told: Told) -> Told:
         one = connection.execute(select(table.c.tag)).scalars().first()
         connection.execute(delete(table).where(table.c.tag == one))
     told.run(NOON + timedelta(days=2, hours=13), confirm_days=2)
+    told.look()
+    told.archive.chain.keep()
     told.names = [entry.body["name"] for entry in told.archive.chain.entries()]
     return told
 

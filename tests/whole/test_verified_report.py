@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.whole.reporting import DAMAGED, DAY, HOUSE_KEPT, MISSED, NEXT, Told, archive_of, live
+from textkeep.ledger.cosignature import Cosigner, times
+from textkeep.ledger.note import parse
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.step import Step, verified
 from textkeep.ledger.verifying import Asked, steps_of
@@ -32,6 +34,7 @@ def asked(told: Told, name: str) -> Asked:
         told.reports / f"{name}.json",
         [told.archive.evidence.key()],
         checkpoint=checkpoint,
+        witnesses=[str(told.cosigner.witness)],
         chain=told.reports,
         ledger=told.folder / "ledger",
     )
@@ -53,7 +56,8 @@ def test_every_report_has_its_proof_beside_it(told: Told) -> None:
 
 def test_every_report_is_verified_alone_and_with_chain_and_ledger(told: Told) -> None:
     for name in told.names:
-        for wanted in (asked(told, name), replace(asked(told, name), chain=None, ledger=None, checkpoint=None)):
+        alone = {"chain": None, "ledger": None, "checkpoint": None, "witnesses": ()}
+        for wanted in (asked(told, name), replace(asked(told, name), **alone)):  # type: ignore[arg-type]
             steps = steps_of(wanted)
             assert verified(steps), [(step.name, step.reason) for step in steps if not step.good]
     recount = next(step for step in steps_of(asked(told, DAY.shelf)) if step.name == "recount")
@@ -81,6 +85,20 @@ def test_the_reports_say_what_happened(told: Told) -> None:
         told.kept(1): (3, 2, 1, 0),
         HOUSE_KEPT: (0, 0, 0, 0),
     }
+
+
+def test_a_purge_waited_for_the_witness_and_its_report_says_so(told: Told) -> None:
+    name = told.cosigner.name
+    for shelf in (DAY.shelf, NEXT.shelf, DAMAGED.shelf, told.kept(1), HOUSE_KEPT):
+        report = told.report(shelf)
+        assert report["witnesses"] == {"set": [name], "cosigned": [name]}
+        [intent] = [each for each in report["signed"]["checkpoints"] if each["of"] == "intent"]
+        assert times(parse(intent["note"].encode()), told.cosigner.witness)
+
+
+def test_a_witness_who_did_not_cosign_is_missed(told: Told) -> None:
+    other = str(Cosigner.generate("other.example").witness)
+    assert failed(steps_of(replace(asked(told, DAY.shelf), witnesses=[other]))) == ["witnesses"]
 
 
 @pytest.mark.parametrize("member", ["totals", "holds", "not_covered", "responsible"])

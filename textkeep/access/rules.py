@@ -7,7 +7,7 @@ archive's files alone: no token has them.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, Literal
 
 from textkeep.access.principal import LOCAL, Action, Principal, Role, Side
 from textkeep.errors import Forbidden
@@ -88,7 +88,10 @@ SCOPED: Final[frozenset[Action]] = frozenset(
         "quarantine.return",
     }
 )
-"""Actions that touch one organisation's data; the others concern the house as a whole."""
+"""Actions that touch one organisation's data; the others concern the house as a whole, and most only look at it."""
+
+WHOLE: Final[frozenset[Action]] = frozenset({"ledger.change", "restore.resume"})
+"""Actions that change the house as a whole: only for who is there for every organisation."""
 
 APPROVES: Final[tuple[Role, ...]] = ("approver",)
 ASKS: Final[tuple[Role, ...]] = ("officer", "counsel", "operator")
@@ -107,6 +110,8 @@ class Denied:
     """The principal may not, and why, in words that name no organisation and no person."""
 
     reason: str
+    why: Literal["role", "organisation"] = "role"
+    """Which of the two it lacks; the ledger keeps this word."""
 
 
 def decide(principal: Principal, action: Action, org: bytes | None) -> Allowed | Denied:
@@ -118,7 +123,9 @@ def decide(principal: Principal, action: Action, org: bytes | None) -> Allowed |
     if action not in _powers(principal):
         return Denied(f"none of the token's roles allows {action}")
     if action in SCOPED and org is not None and not principal.sees(org):
-        return Denied("the organisation is not among the token's")
+        return Denied("the organisation is not among the token's", "organisation")
+    if action in WHOLE and principal.orgs is not None:
+        return Denied(f"{action} concerns every organisation, and the token is for some", "organisation")
     return Allowed()
 
 

@@ -1,7 +1,8 @@
 """Bearer tokens: made once, shown once, kept only as a hash.
 
 A token is `tk_` and 32 random bytes in URL-safe Base64; the database holds its SHA-256. 256 random bits need no salt
-and no slow hash: there is nothing to guess.
+and no slow hash: there is nothing to guess. What the row says besides is believed only where its mark is right
+(`marks.py`): whoever can write to the database gives nobody a role by that.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from textkeep.access.marks import Mac, genuine, marked
 from textkeep.access.principal import ROLES, Principal, Role, Side
 from textkeep.access.rules import clash, side_of
 from textkeep.clock import Clock
@@ -80,6 +82,7 @@ class Tokens:
         names: Names,
         clock: Clock,
         evidence: Evidence,
+        mac: Mac,
         *,
         demo: Callable[[Connection], bool] = lambda _: False,
     ) -> None:
@@ -87,6 +90,7 @@ class Tokens:
         self._names = names
         self._clock = clock
         self._evidence = evidence
+        self._mac = mac
         self._demo = demo
 
     def create(
@@ -113,8 +117,11 @@ class Tokens:
                 expires_at=now + timedelta(days=days),
                 revoked_at=None,
             )
-            connection.execute(insert(tokens).values(**_row(made, _digest(secret)), side=side))
-            self._evidence(connection, {"did": "created", **_facts(made), "by": by.person.hex(), "with": by.token})
+            digest = _digest(secret)
+            row = {**_row(made, digest), "side": side}
+            connection.execute(insert(tokens).values(marked(row, self._mac)))
+            facts = {"did": "created", **_facts(made), "hash": digest.hex(), "by": by.person.hex(), "with": by.token}
+            self._evidence(connection, facts)
         return secret, made
 
     def list(self) -> list[tuple[Token, str]]:
@@ -131,10 +138,27 @@ class Tokens:
             if row is None:
                 raise NotFound("there is no token of that id", remedy="`textkeep token list` shows the ids.")
             if row.revoked_at is None:
-                self._end(connection, row.person, token_id, now)
+                self._end(connection, row, now)
                 facts = {"did": "revoked", "token": token_id, "by": by.person.hex(), "with": by.token}
                 self._evidence(connection, facts)
             return _token(connection.execute(select(tokens).where(tokens.c.id == token_id)).one())
+
+    def doubtful(self) -> tuple[str, ...]:
+        """The ids of rows that the service did not write as they stand: nobody gets in by them. In order."""
+        with self._store.reading() as connection:
+            rows = connection.execute(select(tokens).order_by(tokens.c.id)).all()
+        return tuple(row.id for row in rows if not genuine(row._mapping, self._mac))
+
+    def mark_earlier(self, connection: Connection) -> int:
+        """Mark what lies there without any mark, in the caller's transaction, and give how many tokens that were.
+
+        For tokens made before there were marks; whoever calls MUST see to it that it is done once in an archive's life.
+        """
+        before = connection.execute(select(tokens).where(tokens.c.mark.is_(None)).with_for_update()).all()
+        for row in before:
+            mark = marked(row._mapping, self._mac)["mark"]
+            connection.execute(update(tokens).where(tokens.c.id == row.id).values(mark=mark))
+        return len(before)
 
     def authenticate(self, presented: str) -> Principal:
         """Who presents this token. Raises Unauthenticated, always in the same words, for any that is not accepted."""
@@ -143,8 +167,8 @@ class Tokens:
             with self._store.reading() as connection:
                 row = connection.execute(select(tokens).where(tokens.c.hash == digest)).one_or_none()
             if row is not None and hmac.compare_digest(row.hash, digest):
-                token = _token(row)
-                if token.live(self._clock()):
+                token = _token(row) if genuine(row._mapping, self._mac) else None
+                if token is not None and token.live(self._clock()):
                     return Principal(token.person, token.id, token.roles, token.orgs)
         raise Unauthenticated("the token is not known, has expired or was revoked")
 
@@ -164,16 +188,25 @@ class Tokens:
             _keep_apart(wanted.union(*(token.roles for token in map(_token, theirs) if token.live(now))))
         if before != side:  # nothing live holds them there
             over = (tokens.c.person == person, tokens.c.revoked_at.is_(None), tokens.c.expires_at <= now)
-            connection.execute(update(tokens).where(*over).values(revoked_at=tokens.c.expires_at, side=None))
+            for row in connection.execute(select(tokens).where(*over)).all():
+                self._write_ended(connection, row, row.expires_at)
             connection.execute(update(sides).where(sides.c.person == person).values(side=side))
         return side
 
-    def _end(self, connection: Connection, person: bytes, token_id: str, now: datetime) -> None:
+    def _end(self, connection: Connection, row: Row[Any], now: datetime) -> None:
         """Revoke a token; with the last one of a side its person is free of it."""
+        person = row.person
         connection.execute(select(sides.c.side).where(sides.c.person == person).with_for_update()).all()
-        connection.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=now, side=None))
+        self._write_ended(connection, row, now)
         held = select(tokens.c.id).where(tokens.c.person == person, tokens.c.side.is_not(None))
         connection.execute(delete(sides).where(sides.c.person == person, ~held.exists()))
+
+    def _write_ended(self, connection: Connection, row: Row[Any], at: datetime) -> None:
+        """Write down that a token has ended. A row that the service did not write so gets no right mark by that."""
+        ended: dict[str, object] = {"revoked_at": at, "side": None}
+        if genuine(row._mapping, self._mac):
+            ended["mark"] = marked({**row._mapping, **ended}, self._mac)["mark"]
+        connection.execute(update(tokens).where(tokens.c.id == row.id).values(ended))
 
 
 def _side_locked(connection: Connection, person: bytes, side: Side, *, because: str | None) -> str:

@@ -1,25 +1,24 @@
 """How a batch becomes rows, inside the vault's transaction: duplicates, versions, slices, quarantine, entries."""
 
-import hashlib
-import json
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert
+from sqlalchemy import insert
 
+from textkeep.archive.acceptance import Accepting
 from textkeep.archive.batch import Incoming, Item, Outcome, Receipt, receipt_of
-from textkeep.archive.papers import Papers
 from textkeep.archive.rows import REWRITTEN, UPDATED, Placed, open_row, seal_rows
-from textkeep.archive.sealing import CannotOpen, Sealer
-from textkeep.archive.shelf import Day, Shelf, State, expired
+from textkeep.archive.sealing import CannotOpen
+from textkeep.archive.setting_aside import UNDER_HOLD, quarantine, refuse, tell_duplicates
+from textkeep.archive.shelf import Day, Shelf, expired
 from textkeep.archive.tags import Tagged, TaggedBatch
-from textkeep.archive.text import HOUSE, Handle, TextId, content_of, only_disposition_differs
-from textkeep.errors import Outage, Unsound
+from textkeep.archive.text import Handle, TextId, content_of, leaf, only_disposition_differs
+from textkeep.errors import Outage
 from textkeep.ledger import log, tree
 from textkeep.store.bulk import TextRow, insert_texts, texts_with_tags
 from textkeep.store.evidence import leaves
@@ -28,58 +27,8 @@ from textkeep.store.tables import batches, slices
 ORGS_PER_SLICE: Final = 64
 """How many organisations one slice may hold, so that its ledger entry stays under 4 KiB."""
 
-UNDER_HOLD: Final = "expired-under-hold"
-"""Why a record is set aside that came too late to be archived, and that a hold covers."""
-
-OPEN_AGAIN: Final = "Start the archive again: shelves are opened 30 days ahead at every start and every hour."
-
-Covered = Callable[[Handle, bytes, datetime], bool]
-"""Whether a hold in force covers a record: its organisation, its exact bytes, when it came."""
-
-Holds = Callable[[Connection], Covered]
-"""Port: the legal holds in force, read in the caller's transaction. It MUST count as covered what it cannot decide."""
-
-
-def no_holds(_connection: Connection) -> Covered:
-    """The holds of an archive in which none can be placed."""
-    return lambda _org, _raw, _at: False
-
-
 Place = tuple[Shelf, Handle, bytes]
 Known = dict[Place, list[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Accepting:
-    """What accepting stands on while its transaction is open."""
-
-    connection: Connection
-    states: dict[str, State]
-    sealer: Sealer
-    papers: Papers
-    now: datetime
-    holds: Holds = no_holds
-    entries: list[tuple[str, dict[str, object], str | None]] = field(default_factory=list)
-    """What the ledger will be told when everything else is written: kind, body, shelf."""
-    leaves: list[dict[str, object]] = field(default_factory=list)
-    """The leaves behind the roots of these entries, as rows."""
-
-    def tell(self, kind: str, body: dict[str, object], shelf: Shelf, of: str, members: Sequence[bytes]) -> str:
-        """Remember an entry whose root is over the set of these leaves, and give the root (hex)."""
-        root = tree.root_of_set(members).hex()
-        self.entries.append((kind, {**body, "root": root}, shelf))
-        self.leaves.append({"id": of, "shelf": shelf, "hashes": b"".join(sorted(members))})
-        return root
-
-    def takes(self, shelf: str) -> bool:
-        """Whether a shelf still takes texts."""
-        return self.states.get(shelf) == "open"
-
-    def has_closed(self, shelf: str) -> bool:
-        """Whether a shelf's purge has begun. Raises Unsound where a day that is not over has no shelf at all."""
-        if shelf not in self.states:
-            raise Unsound("a day that is not over has no shelf", remedy=OPEN_AGAIN)
-        return not self.takes(shelf)
 
 
 class Overtaken(Outage):
@@ -153,14 +102,17 @@ def _receipt(
     made: list[_Slice],
 ) -> Receipt:
     items: list[Item] = []
+    own_entries = len(accepting.entries)
     new = list(_decide(alive, known, items))
+    duplicates = len(items)
     own = [_seal_slice(accepting, batch, shelf, part) for shelf, part in _slices(new)]
     made += own
     items += [_item_of(each) for each in new]
     held, refused = _held(accepting, batch, [*refused, *(each for each in batch.others if each.verdict == "refuse")])
     quarantined = [*(record for record in batch.others if record.verdict == "quarantine"), *held]
-    items += _quarantine(accepting, batch, quarantined)
-    items += _refuse(accepting, batch, refused)
+    items += quarantine(accepting, batch, quarantined)
+    items += refuse(accepting, batch, refused)
+    tell_duplicates(accepting, batch, duplicates, own_entries)
     root = tree.root([tree.leaf_hash(each.root) for each in own]) if own else None
     return receipt_of(batch.batch, root, items)
 
@@ -260,6 +212,7 @@ def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Se
     accepted = sum(counts[0] for counts in orgs.values())
     body = {
         "batch": batch.batch.id,
+        "producer": batch.batch.producer.hex(),
         "slice": f"{slice_id:016x}",
         "accepted": accepted,
         "versions": len(part) - accepted,
@@ -278,78 +231,6 @@ def _seal_slice(accepting: Accepting, batch: TaggedBatch, shelf: Shelf, part: Se
         "indexed": False,
     }
     return _Slice(shelf, rows, root, columns)
-
-
-def leaf(org: bytes, commitment: bytes) -> bytes:
-    """SHA-256(org handle || commitment): what a text is in every root that speaks of it."""
-    return hashlib.sha256(org + commitment).digest()
-
-
-def _quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]) -> Iterator[Item]:
-    """Seal what cannot be archived as a text on the shelf of its day, else on that of the day it came."""
-    by_shelf: dict[Shelf, list[Incoming]] = defaultdict(list)
-    for record in records:
-        by_shelf[_quarantine_shelf(accepting, record)].append(record)
-    for shelf, part in sorted(by_shelf.items()):
-        members = []
-        for record in part:
-            org = record.org or HOUSE
-            envelope: dict[str, object] = {
-                "reason": record.reason,
-                "field": record.field,
-                "index": record.index,
-                "batch": batch.batch.id,
-            }
-            if record.origin is not None:
-                envelope["origin"] = dict(record.origin)
-            plain = json.dumps(envelope).encode() + b"\n" + record.raw
-            paper = accepting.papers.add(
-                accepting.connection, shelf, "quarantine", org, plain, now=batch.batch.received_at
-            )
-            members.append(leaf(org, paper.commitment))
-        body = {
-            "batch": batch.batch.id,
-            "reasons": _reasons(part),
-            "count": len(part),
-        }
-        accepting.tell("quarantine", body, shelf, f"{batch.batch.id}:{shelf}", members)
-    return (Item(record.index, record.id, "quarantined", None, record.reason) for record in records)
-
-
-def _quarantine_shelf(accepting: Accepting, record: Incoming) -> Shelf:
-    sent_at = record.sent_at
-    if sent_at is not None and sent_at <= accepting.now and not expired(sent_at, accepting.now):
-        shelf = Day.of(sent_at).shelf
-        if accepting.takes(shelf):
-            return shelf
-    today = Day.of(accepting.now).shelf
-    if not accepting.takes(today):
-        raise Unsound(
-            "today has no open shelf",
-            remedy=OPEN_AGAIN,
-        )
-    return today
-
-
-def _refuse(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]) -> list[Item]:
-    """Count what came too late: the ledger keeps a number for each day with a shelf, and one for the rest."""
-    days: Counter[str | None] = Counter()
-    for record in records:
-        day = None if record.sent_at is None else Day.of(record.sent_at).shelf
-        days[day if day in accepting.states else None] += 1
-    for shelf, count in sorted(days.items(), key=lambda each: each[0] or ""):
-        body = {
-            "batch": batch.batch.id,
-            "producer": batch.batch.producer.hex(),
-            "count": count,
-            "reasons": {"expired": count},
-        }
-        accepting.entries.append(("refusals", body, shelf))
-    return [Item(record.index, record.id, "refused", None, record.reason or "expired") for record in records]
-
-
-def _reasons(records: Iterable[Incoming]) -> dict[str, int]:
-    return dict(Counter(record.reason or "unreadable" for record in records))
 
 
 def _stored(producer: bytes, receipt: Receipt) -> dict[str, object]:

@@ -88,7 +88,8 @@ def opened(content: bytes, root: Root, now: datetime) -> Backup:
     header, wrapped, clear, body = _parsed(content)
     if now >= header.expires_at or now >= header.made_at + LIFE:
         raise Conflict(
-            f"this backup of the keyring expired on {header.expires_at.isoformat()}",
+            f"this backup of the keyring expired on {header.expires_at.isoformat()}; nothing was restored",
+            field="FILE",
             remedy="Use a newer one. A backup is used for 7 days at most: what was purged since must not come back.",
         )
     try:
@@ -97,7 +98,11 @@ def opened(content: bytes, root: Root, now: datetime) -> Backup:
         ring = told(header.generation, "", inside)
         documents = {name: base64.b64decode(value) for name, value in inside["documents"].items()}
     except (ValueError, KeyError, TypeError, InvalidTag):
-        raise Unsound("the backup of the keyring is damaged", remedy="Use another one.") from None
+        raise Unsound(
+            "the backup of the keyring is damaged, or its key is another one; nothing was restored",
+            field="FILE",
+            remedy="Use another one.",
+        ) from None
     return Backup(header, ring, documents)
 
 
@@ -125,7 +130,11 @@ def _parsed(content: bytes) -> tuple[Header, bytes, bytes, bytes]:
 
 
 def _none() -> Unsound:
-    return Unsound("this is no backup of a keyring, or a damaged one", remedy="Use another one.")
+    return Unsound(
+        "this is no backup of a keyring, or a damaged one; nothing was restored",
+        field="FILE",
+        remedy="Use another one: `textkeep keyring backup` wrote it as keyring-....backup.",
+    )
 
 
 def _moment(text: str) -> datetime:

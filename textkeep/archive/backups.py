@@ -15,6 +15,7 @@ from textkeep.archive import backup
 from textkeep.archive.backup import LIFE, Header
 from textkeep.archive.confirmed import Changed, KeyringStore
 from textkeep.archive.copies import Copies, Copy, utc
+from textkeep.archive.marking import MARKS
 from textkeep.archive.ring import Ring, Root
 from textkeep.clock import Clock
 from textkeep.errors import TextkeepError
@@ -25,7 +26,7 @@ EVERY: Final = timedelta(hours=24)
 SUPERSEDED: Final = timedelta(hours=1)
 """Of backups made by themselves within this time only the newest stays: a new organisation makes one each."""
 
-OTHERS: Final = ("id", "ledger")
+OTHERS: Final = ("id", "ledger", MARKS)
 """Documents of the keyring's store that are in a backup besides the ring."""
 
 HOLDS: Final = "hold:"
@@ -181,6 +182,5 @@ class Backups:
         self._strays = strays
 
     def _documents(self) -> dict[str, bytes]:
-        names = [*OTHERS, *self._store.names(HOLDS)]
-        found = {name: self._store.read(name) for name in names}
-        return {name: body for name, body in found.items() if body is not None}
+        others = {name: self._store.read(name) for name in OTHERS}
+        return {name: body for name, body in others.items() if body is not None} | self._store.all(HOLDS)

@@ -77,8 +77,8 @@ class KeyringStore(Protocol):
     def swap(self, name: str, was: bytes | None, now: bytes) -> None:
         """Put `now` in the place of `was`."""
 
-    def names(self, prefix: str) -> list[str]:
-        """The names of the documents that begin so, in order; `prefix` is not empty."""
+    def all(self, prefix: str) -> dict[str, bytes]:
+        """The documents whose names begin so, in the order of these, in one question; `prefix` is not empty."""
 
 
 def identity(store: KeyringStore) -> str:

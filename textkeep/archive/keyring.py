@@ -71,7 +71,7 @@ LOOKED_FOR: Final = 10_000
 
 _LENGTH: Final = struct.Struct(">I").pack
 
-Purpose = Literal["body", "tag", "token", "vocabulary", "quarantine", "activity", "directory", "hold"]
+Purpose = Literal["body", "tag", "token", "vocabulary", "quarantine", "activity", "directory", "hold", "mark"]
 
 
 class SecretMissing(Unsound):

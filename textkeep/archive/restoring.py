@@ -77,7 +77,8 @@ def needs_of(connection: Connection) -> Needs:
         name = shelf_secret(row.name)
         said = told.get(name)
         at = str(said.body.get("destroyed_at")) if said else row.opened_at.isoformat()
-        gone[name] = Tombstone(name, bytes(row.commitment), at, str(said.seq) if said else "unknown")
+        decided = said.body.get("committed") if said else None
+        gone[name] = Tombstone(name, bytes(row.commitment), at, "unknown" if decided is None else str(decided))
     for row in connection.execute(select(orgs.c.handle, orgs.c.commitment)):
         needed[org_secret(Handle(row.handle))] = bytes(row.commitment)
     return Needs(needed, gone)
@@ -118,6 +119,7 @@ def check(found: Plan, stored: Ring | None, needs: Needs) -> None:
     if found.missing:
         raise Conflict(
             f"with this backup these would not open: {_named(found.missing)}; nothing was restored",
+            field="FILE",
             remedy="It is older than they are, or of another archive. Use the newest backup there is.",
         )
 
@@ -137,7 +139,11 @@ def check_identity(store: KeyringStore, backup: Backup) -> None:
     """Raises Unsound where there is another keyring than the one that the backup was made of."""
     known = store.read(IDENTITY)
     if known is not None and store.read(RING) is not None and known.decode() != backup.header.keyring:
-        raise Unsound("this is the backup of another keyring; nothing was restored", field="FILE")
+        raise Unsound(
+            "this is the backup of another keyring; nothing was restored",
+            field="FILE",
+            remedy="Use a backup of this archive's keyring, or name the archive that it is of (--data).",
+        )
 
 
 def put_identity(store: KeyringStore, backup: Backup) -> None:

@@ -22,6 +22,9 @@ LOOKUP: Final = 500
 OPENED_TOGETHER: Final = 30
 """Shelves opened in one transaction: a server keeps each new table and index locked until it ends."""
 
+TURNS: Final = 3
+"""How often it is looked again for the open generation, where another one was opened meanwhile."""
+
 _STATES: Final = (
     select(shelves.c.name, shelves.c.state)
     .where(shelves.c.name.in_(bindparam("wanted", expanding=True)))
@@ -133,6 +136,14 @@ class Shelves:
     def kept_of(self, connection: Connection, org: bytes) -> Shelf | None:
         """The newest open shelf of an organisation's held texts, or None."""
         return max(self.generations(connection, org, "open"), default=None, key=Generation.named)
+
+    def lock_kept(self, connection: Connection, org: bytes) -> Shelf | None:
+        """The same, locked so that no purge of it begins before the caller's transaction ends; after those of days."""
+        for _ in range(TURNS):
+            found = self.kept_of(connection, org)
+            if found is None or self.lock(connection, [found]).get(found) == "open":
+                return found
+        return None
 
     def generations(self, connection: Connection, org: bytes | None, *states: State) -> list[Shelf]:
         """The shelves of held texts, of one organisation or of all, in these states or in any; oldest first."""

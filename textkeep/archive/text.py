@@ -26,6 +26,11 @@ Handle = NewType("Handle", bytes)
 HOUSE: Final = Handle(bytes(8))
 """Stands for the house itself: what belongs to no organisation."""
 
+UNDECIDED: Final = "undecided"
+"""A flag that a text has on a shelf of held texts only: another version did not open, or was missing, when this one was
+carried there. Nobody can say any more what followed from it: a hold takes it to have, and not to have, every flag.
+"""
+
 Direction = Literal["inbound", "outbound"]
 Disposition = Literal["delivered", "sent", "failed", "blocked", "throttled"]
 
@@ -74,6 +79,11 @@ _events = msgspec.json.Decoder(Event)
 def read_event(raw: bytes) -> Event:
     """The event in `raw`. Raises `msgspec.DecodeError` where it is not one; never show its message, it may quote."""
     return _events.decode(raw)
+
+
+def leaf(org: bytes, commitment: bytes) -> bytes:
+    """SHA-256(org handle || commitment): what a text is in every root that speaks of it."""
+    return hashlib.sha256(org + commitment).digest()
 
 
 def commitment(salt: bytes, raw: bytes) -> bytes:

@@ -12,7 +12,8 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from textkeep.archive.accepting import Accepting, Holds, Overtaken, insert_batches, no_holds
+from textkeep.archive.acceptance import Accepting, Holds, no_holds
+from textkeep.archive.accepting import Overtaken, insert_batches
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.papers import Papers
@@ -109,7 +110,10 @@ class Vault:
                 beside(connection)
             now = self._clock()
             states = self._shelves.lock(connection, names | {Day.of(now).shelf})
-            return insert_batches(Accepting(connection, states, self._sealer, self._papers, now, self._holds), tagged)
+            return insert_batches(
+                Accepting(connection, states, self._sealer, self._papers, now, self._holds, self._shelves.lock_kept),
+                tagged,
+            )
 
     def accept_within(self, connection: Connection, batch: Batch, *, beside: Shelf | str) -> Receipt:
         """Take one batch in the caller's transaction, `beside` locked with its shelves, in date order.
@@ -119,7 +123,7 @@ class Vault:
         tagged = self._tags.of_batch(batch)
         now = self._clock()
         states = self._shelves.lock(connection, {*tagged.shelves, Day.of(now).shelf, Shelf(beside)})
-        accepting = Accepting(connection, states, self._sealer, self._papers, now, self._holds)
+        accepting = Accepting(connection, states, self._sealer, self._papers, now, self._holds, self._shelves.lock_kept)
         return insert_batches(accepting, [tagged])[0]
 
     def batch(self, batch_id: str) -> StoredBatch | None:

@@ -21,7 +21,7 @@ from textkeep.archive.vault import Vault
 from textkeep.errors import Malformed, NotFound, TooLarge, UnknownMediaType
 from textkeep.ingest.door import Door, Held
 from textkeep.ingest.intake import Intake
-from textkeep.ingest.quarantine import MAX_PAGE, Quarantine
+from textkeep.ingest.quarantine import MAX_PAGE, SHELF, Quarantine
 from textkeep.ingest.splitting import FORMS, MAX_REQUEST_BYTES, Form, split, unpack
 
 Caller = Annotated[Principal, Depends(caller)]
@@ -149,16 +149,20 @@ def _add_quarantine(routes: APIRouter, quarantine: Quarantine, fresh: Sequence[p
         principal: Caller,
         why: Why = "",
         org_id: Annotated[str | None, Query(max_length=200)] = None,
-        cursor: Annotated[str | None, Query(max_length=64)] = None,
+        hold: HoldName = None,
+        cursor: Annotated[str | None, Query(max_length=80)] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     ) -> dict[str, Any]:
-        """What was set aside: newest day first, without content. Recorded with its reason."""
-        return asdict(quarantine.page(principal, as_meant(why), org_id=org_id, cursor=cursor, limit=limit))
+        """What was set aside: newest day first, without content. Recorded with its reason.
+
+        Through a hold it is what that covers, however old, with what does not open and is kept for it (`undecided`).
+        """
+        return asdict(quarantine.page(principal, as_meant(why), org_id=org_id, hold=hold, cursor=cursor, limit=limit))
 
     @routes.get("/quarantine/{shelf}/{paper_id}", tags=["quarantine"], dependencies=fresh)
     def read_quarantined(
         principal: Caller,
-        shelf: Annotated[str, InPath(pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}|kept-[0-9a-f]{16}-[1-9][0-9]{0,8})$")],
+        shelf: Annotated[str, InPath(pattern=f"^{SHELF}$")],
         paper_id: Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")],
         why: Why = "",
         hold: HoldName = None,

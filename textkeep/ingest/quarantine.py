@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection
@@ -14,7 +15,8 @@ from textkeep.access.principal import Principal
 from textkeep.access.reasons import must_have_reason
 from textkeep.archive.activity import Activity
 from textkeep.archive.organisations import Organisations
-from textkeep.archive.papers import Paper, Papers
+from textkeep.archive.papers import Kind, Paper, Papers
+from textkeep.archive.setting_aside import UNDER_HOLD
 from textkeep.archive.shelf import Day, State, expired, is_kept
 from textkeep.archive.shelves import Shelves
 from textkeep.archive.text import HOUSE, Handle
@@ -29,14 +31,24 @@ MAX_PAGE: Final = 200
 HELD_IN: Final = frozenset[State]({"open", "intent", "kept", "witnessed"})
 """The states of a shelf on which a hold still keeps records."""
 
-_CURSOR: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9a-f]{32}")
+OPEN: Final = frozenset[State]({"open"})
+
+RECORD: Final[Kind] = "quarantine"
+UNDECIDED: Final[Kind] = "undecided"
+"""What a hold keeps whole because it does not open: shown to whoever names that hold, and nothing vouches for it."""
+
+SHELF: Final = r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|kept-[0-9a-f]{16}-[1-9][0-9]{0,8})"
+"""The names of shelves on which records lie."""
+
+_CURSOR: Final = re.compile(SHELF + r"/[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One quarantined record: where it lies, why, and which member was amiss. `org_id` is None for the house's own.
 
-    `origin` is its topic, partition and offset, and in a batch its element; None where it came over HTTP.
+    `origin` is its topic, partition and offset, and in a batch its element; None where it came over HTTP. Of what does
+    not open, `reason` is `undecided`, and batch and index are None.
     """
 
     paper_id: str
@@ -45,8 +57,8 @@ class Entry:
     received_at: datetime
     reason: str
     field: str | None
-    batch_id: str
-    index: int
+    batch_id: str | None
+    index: int | None
     size: int
     origin: Mapping[str, str | int] | None = None
 
@@ -61,10 +73,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class NamedHold:
-    """A legal hold in force that somebody named, and whether it covers a record: of whom, what came, and when."""
+    """A legal hold in force that somebody named.
+
+    `covers` says whether it covers a record: of whom, what came, and when. `undecided` gives what there is of a paper
+    of that kind, for which nothing vouches, where the hold may cover it; else None.
+    """
 
     org: Handle
     covers: Callable[[Handle | None, bytes, datetime], bool]
+    undecided: Callable[[bytes], bytes | None]
 
 
 class HeldRecords(Protocol):
@@ -96,27 +113,34 @@ class Quarantine:
         self._clock = clock
 
     def page(
-        self, principal: Principal, why: str, *, org_id: str | None = None, cursor: str | None = None, limit: int
+        self,
+        principal: Principal,
+        why: str,
+        *,
+        org_id: str | None = None,
+        hold: str | None = None,
+        cursor: str | None = None,
+        limit: int,
     ) -> Page:
         """A page of what the principal may see: its own organisations' or, for one of every organisation, all.
 
-        Raises Forbidden, ReasonRequired, or Malformed for a cursor that is none.
+        With the id of a `hold` what that covers, however old, and nothing else. Raises Forbidden, ReasonRequired,
+        NotFound for a hold that is not in force, or Malformed for a cursor that is none.
         """
         reason = _reason(why)
         wanted = self._wanted(principal, org_id)
+        named = None if hold is None else self._named(principal, hold)
         after = _read_cursor(cursor)
-        with self._store.reading() as connection:
-            found: list[tuple[str, Paper]] = []
-            for shelf, paper in self._visible(connection, wanted, after):
-                found.append((shelf, paper))
-                if len(found) > limit:
-                    break
-        more = len(found) > limit
-        entries = [self._entry(shelf, paper) for shelf, paper in found[:limit]]
+        now = self._clock()
         only = wanted[0] if wanted is not None and len(wanted) == 1 else None
-        detail = {"reason": reason, "shown": [f"{entry.shelf}/{entry.paper_id}" for entry in entries]}
-        self._activity.record(principal, "quarantine-listed", only, detail)
-        return Page(entries, f"{entries[-1].shelf}/{entries[-1].paper_id}" if more else None)
+        with self._store.reading() as connection:
+            visible = self._visible(connection, only, after, named)
+            seen = (each for each in visible if wanted is None or each[1].org in wanted)
+            found = list(islice((each for each in seen if _is_visible(*each, named, now)), limit + 1))
+        entries = [self._entry(shelf, paper) for shelf, paper in found[:limit]]
+        shown = [f"{entry.shelf}/{entry.paper_id}" for entry in entries]
+        self._activity.record(principal, "quarantine-listed", only, {"reason": reason, "shown": shown, **_of(hold)})
+        return Page(entries, shown[-1] if len(found) > limit else None)
 
     def read(
         self, principal: Principal, why: str, shelf: str, paper_id: str, hold: str | None = None
@@ -129,13 +153,15 @@ class Quarantine:
         reason = _reason(why)
         rules.require(principal, "quarantine.read", None)
         named = None if hold is None else self._named(principal, hold)
+        now = self._clock()
         with self._store.reading() as connection:
             there, paper = self._find(connection, shelf, paper_id, named)
-        if paper is None or not sees(principal, paper.org) or not self._is_visible(there, paper, named):
+        if paper is None or not sees(principal, paper.org) or not _is_visible(there, paper, named, now):
             raise NotFound("there is no such record in quarantine, or it belongs to another organisation")
-        said = {"reason": reason, "read": f"{there}/{paper_id}", **({} if hold is None else {"hold": hold})}
+        said = {"reason": reason, "read": f"{there}/{paper_id}", **_of(hold)}
         self._activity.record(principal, "quarantine-read", paper.org, said)
-        return self._entry(there, paper), split(paper)[1]
+        raw = split(paper)[1] if paper.kind == RECORD or named is None else named.undecided(paper.plain)
+        return self._entry(there, paper), raw or b""
 
     def _named(self, principal: Principal, hold: str) -> NamedHold:
         rules.require(principal, "holds.read", None)
@@ -143,27 +169,25 @@ class Quarantine:
             raise NotFound("there is no such hold")
         return self._holds.named(principal, hold)
 
-    def _is_visible(self, shelf: str, paper: Paper, named: NamedHold | None) -> bool:
-        if named is None:
-            return not self._is_expired(shelf, paper)
-        return named.covers(None if paper.org == HOUSE else paper.org, split(paper)[1], paper.made_at)
-
     def _find(
         self, connection: Connection, shelf: str, paper_id: str, named: NamedHold | None
     ) -> tuple[str, Paper | None]:
         """A record, and where it lies; on a shelf of held texts only for a hold that was named."""
-        places, good = ([] if is_kept(shelf) else [shelf]), frozenset[State]({"open"})
+        places = [] if is_kept(shelf) and named is None else [shelf]
         if named is not None:
-            kept = (self._shelves.generations(connection, org) for org in (named.org, HOUSE))
-            places, good = [shelf, *(name for names in kept for name in names)], HELD_IN
+            places += [name for name in self._kept(connection, named) if name != shelf]
         states = self._shelves.states(connection, places)
         for place in places:
             paper = None
-            if states.get(place) in good:
+            if states.get(place) in _states(named):
                 paper = self._papers.get(connection, place, bytes.fromhex(paper_id))
-            if paper is not None and paper.kind == "quarantine":
+            if paper is not None and paper.kind in _kinds(named):
                 return place, paper
         return shelf, None
+
+    def _kept(self, connection: Connection, named: NamedHold) -> list[str]:
+        """The shelves on which a hold's records may lie once their day is gone: the organisation's, and nobody's."""
+        return [name for org in (named.org, HOUSE) for name in self._shelves.generations(connection, org)]
 
     def _wanted(self, principal: Principal, org_id: str | None) -> list[Handle] | None:
         """The organisations to show; None for all and the house's own."""
@@ -176,28 +200,29 @@ class Quarantine:
         return [handle]
 
     def _visible(
-        self, connection: Connection, wanted: Sequence[Handle] | None, after: tuple[str, str] | None
+        self, connection: Connection, only: Handle | None, after: tuple[str, str] | None, named: NamedHold | None
     ) -> Iterator[tuple[str, Paper]]:
-        """Every entry that comes after a place, newest day first."""
-        only = wanted[0] if wanted is not None and len(wanted) == 1 else None
-        for row in reversed(self._shelves.list(connection)):
-            if row.state != "open" or row.due_at is None or (after is not None and row.name > after[0]):
+        """What comes after a place: on shelves of held texts, for a hold that was named; then the newest day first."""
+        rows = self._shelves.list(connection)
+        kept = [] if named is None else self._kept(connection, named)
+        good = _states(named)
+        places = [row.name for row in rows if row.state in good and (row.due_at is not None or row.name in kept)]
+        for place in sorted(places, reverse=True):
+            if after is not None and place > after[0]:
                 continue
-            passed = after is None or row.name != after[0]
-            for paper in self._papers.of_kind(connection, row.name, "quarantine", only):
-                if passed and (wanted is None or paper.org in wanted) and not self._is_expired(row.name, paper):
-                    yield row.name, paper
-                passed = passed or (row.name, paper.id.hex()) == after
-
-    def _is_expired(self, shelf: str, paper: Paper) -> bool:
-        """On the shelf of the day it was sent, by that moment; else by the moment it came."""
-        sent_at = parse(split(paper)[1]).sent_at
-        on_its_day = sent_at is not None and Day.of(sent_at).shelf == shelf
-        return expired(sent_at if sent_at is not None and on_its_day else paper.made_at, self._clock())
+            passed = after is None or place != after[0]
+            for kind in _kinds(named):
+                for paper in self._papers.of_kind(connection, place, kind, only):
+                    if passed:
+                        yield place, paper
+                    passed = passed or (place, paper.id.hex()) == after
 
     def _entry(self, shelf: str, paper: Paper) -> Entry:
-        said, raw = split(paper)
         org_id = None if paper.org == HOUSE else self._organisations.name(paper.org)
+        if paper.kind == UNDECIDED:
+            size = len(paper.plain)
+            return Entry(paper.id.hex(), shelf, org_id, paper.made_at, UNDECIDED, None, None, None, size)
+        said, raw = split(paper)
         return Entry(
             paper.id.hex(),
             shelf,
@@ -210,6 +235,36 @@ class Quarantine:
             len(raw),
             said.get("origin"),
         )
+
+
+def _kinds(named: NamedHold | None) -> tuple[Kind, ...]:
+    return (RECORD,) if named is None else (RECORD, UNDECIDED)
+
+
+def _states(named: NamedHold | None) -> frozenset[State]:
+    return OPEN if named is None else HELD_IN
+
+
+def _is_visible(shelf: str, paper: Paper, named: NamedHold | None, now: datetime) -> bool:
+    """Whether a record may be shown: for a hold what that covers, else what has not expired.
+
+    What has a day of its own and lies on it expires by the moment it was sent; else by the moment it came. What came
+    expired, and was set aside for a hold only, is nobody's to see who does not name one.
+    """
+    if named is not None and paper.kind == UNDECIDED:
+        return named.undecided(paper.plain) is not None
+    said, raw = split(paper)
+    if named is not None:
+        return named.covers(None if paper.org == HOUSE else paper.org, raw, paper.made_at)
+    if said["reason"] == UNDER_HOLD:
+        return False
+    sent_at = parse(raw).sent_at
+    on_its_day = sent_at is not None and Day.of(sent_at).shelf == shelf
+    return not expired(sent_at if sent_at is not None and on_its_day else paper.made_at, now)
+
+
+def _of(hold: str | None) -> dict[str, str]:
+    return {} if hold is None else {"hold": hold}
 
 
 def split(paper: Paper) -> tuple[dict[str, Any], bytes]:

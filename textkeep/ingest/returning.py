@@ -14,14 +14,13 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from textkeep.access.principal import Principal
-from textkeep.archive.accepting import leaf
 from textkeep.archive.batch import Batch, Incoming, Receipt
 from textkeep.archive.papers import Paper, Papers
 from textkeep.archive.permit import Permit
 from textkeep.archive.rows import Opened
 from textkeep.archive.shelf import Day, expired
 from textkeep.archive.shelves import Shelves
-from textkeep.archive.text import HOUSE, Handle, TextId
+from textkeep.archive.text import HOUSE, Handle, TextId, leaf
 from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
 from textkeep.directory.directory import Directory

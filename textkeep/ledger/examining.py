@@ -78,6 +78,13 @@ def demand(seen: Examined, signed: Edge) -> None:
         raise Forked(f"the columns beside signed entries do not say what the entries say: {where}")
 
 
+def older(there: int, signed: int) -> Forked:
+    """What to say of a database with fewer entries than were signed."""
+    return Forked(
+        f"the database holds {there} of {signed} signed entries: it is older than the last checkpoint, or was cut short"
+    )
+
+
 def _compare(connection: Connection, seen: Examined, rows: Sequence[Row[Any]], leaves: Sequence[bytes]) -> None:
     """Hold a portion of leaves against their tiles, and columns against entries. A portion begins with a tile."""
     told: dict[int, bytes] = {}

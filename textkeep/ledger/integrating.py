@@ -13,6 +13,7 @@ from textkeep.ledger.edge import Edge
 from textkeep.ledger.log import ENTRY_BYTES, KINDS, moment
 from textkeep.ledger.state import Forked
 from textkeep.ledger.tree import leaf_hash
+from textkeep.store.marks import carried
 from textkeep.store.tables import ledger_entries
 
 PORTION: Final = 4096
@@ -46,10 +47,14 @@ class Members(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the tree is after a portion, and the key changes among the entries that are not signed yet, in order."""
+    """What the tree is after a portion, and the key changes among the entries that are not signed yet, in order.
+
+    `more` says that the portion was full, so that others may wait behind it.
+    """
 
     edge: Edge
     changes: tuple[dict[str, Any], ...]
+    more: bool
 
 
 def integrated(connection: Connection) -> int:
@@ -68,7 +73,7 @@ def integrate(connection: Connection, signed: Edge, portion: int = PORTION) -> P
 
     `signed` is the tree of the last checkpoint; what is integrated beyond it and not signed is counted in. The caller
     holds the signer's lease. Raises Forked where the places beyond the checkpoint are not those that come next, Unsound
-    for an entry that the house does not write.
+    for an entry that the house, or this service, does not write.
     """
     left = list(connection.execute(_ROWS.where(_C.leaf_index >= signed.size).order_by(_C.leaf_index)))
     if [row.leaf_index for row in left] != list(range(signed.size, signed.size + len(left))):
@@ -79,10 +84,11 @@ def integrate(connection: Connection, signed: Edge, portion: int = PORTION) -> P
     new = list(connection.execute(_WAITING.limit(portion)))
     for row in new:
         check_form(row)
+    check_marks(connection, (*left, *new), signed.size)
     grown = tiles.append(connection, edge, _leaves(new))
     _assign(connection, [row.seq for row in new], edge.size)
     changes = tuple(msgspec.json.decode(row.entry) for row in (*left, *new) if row.kind == KEY_CHANGE)
-    return Part(grown, changes)
+    return Part(grown, changes, len(new) >= portion)
 
 
 def has_edge(connection: Connection, signed: Edge) -> bool:
@@ -115,6 +121,30 @@ def check_form(row: Row[Any]) -> None:
             f"entry {row.seq} of the ledger {fault}; nothing is signed",
             remedy="Somebody wrote to the database past the service. Restore it from before; see docs/ledger.md.",
         )
+
+
+def check_marks(connection: Connection, rows: Sequence[Row[Any]], first: int) -> None:
+    """Raises Unsound for a row that this service did not write, where it marks what it writes.
+
+    `first` is the place of the first of them. Those that were there before there were marks need none.
+    """
+    strange = unmarked(connection, rows, first)
+    if strange:
+        raise Unsound(
+            f"entry {strange[0].seq} of the ledger was not written by this service; nothing is signed",
+            remedy="Somebody wrote to the database past the service. Find out what else they changed (`textkeep"
+            " audit`), then have its owner take that row out; see docs/ledger.md.",
+        )
+
+
+def unmarked(connection: Connection, rows: Sequence[Row[Any]], first: int) -> list[Row[Any]]:
+    """The rows that this service did not write, of those that come from the place `first` on."""
+    marks = carried(connection)
+    if marks is None:
+        return []
+    found = [(place, row) for place, row in enumerate(rows, first) if not marks.wrote(row.entry, row.mark)]
+    before = marks.before() if found else 0
+    return [row for place, row in found if place >= before]
 
 
 def fault_of(row: Row[Any]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from textkeep.errors import Unsound
-from textkeep.ledger.key_change import KeyChange
+from textkeep.ledger.key_change import KeyChange, KeyLost
 from textkeep.ledger.note import NoteRefused, Signer
 
 
@@ -51,7 +51,8 @@ class Keys:
         except (NoteRefused, UnicodeDecodeError):
             raise Unsound(
                 "the file of the ledger's key cannot be read: it is damaged, or none",
-                remedy="Restore `ledger-key` from the keyring's own backup.",
+                remedy="Put `ledger-key` back from the copy that you made of it; where there is none, take the file"
+                " away, then `textkeep ledger key --lost` (docs/ledger.md).",
             ) from None
 
     def signer(self, key: str) -> Signer | None:
@@ -68,6 +69,18 @@ class Keys:
             known.append(Signer.generate(known[at].name))
             self._file.write(_written(known))
         return known[at + 1]
+
+    def own(self) -> list[str]:
+        """The verifier keys of all that are here."""
+        return [str(each.verifier) for each in self.all()]
+
+    def begin_anew(self, name: str) -> Signer:
+        """A new key in the place of everything that the file holds, durably: the one in use was lost."""
+        new = Signer.generate(name)
+        written = _written([new])
+        if not self._file.create(written):
+            self._file.write(written)
+        return new
 
     def forget_before(self, key: str) -> None:
         """Destroy the keys that came before `key`, where there are any."""
@@ -87,6 +100,15 @@ def changed_to(body: Mapping[str, Any], key: str, origin: str) -> str | None:
     except NoteRefused:
         return None
     return str(change.new) if (change.origin, str(change.old)) == (origin, key) else None
+
+
+def lost_to(body: Mapping[str, Any], key: str, origin: str) -> str | None:
+    """The verifier key that by its own word takes the place of `key`, which was lost; None where none does."""
+    try:
+        lost = KeyLost.of(body)
+    except NoteRefused:
+        return None
+    return str(lost.new) if (lost.origin, str(lost.old)) == (origin, key) else None
 
 
 def _written(keys: list[Signer]) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import rfc8785
 from sqlalchemy import Connection, Row, Select, insert, or_, select
 
+from textkeep.store.marks import carried
 from textkeep.store.tables import ledger_entries
 
 ENTRY_BYTES: Final = 4096
@@ -31,6 +32,9 @@ _OWN: Final = frozenset({"v", "kind", "time", "shelf"})
 
 _INSERT: Final = insert(ledger_entries)
 
+_IN_ORDER: Final = (ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index, ledger_entries.c.seq)
+"""The log's order, and behind it what waits, in the order in which the signer takes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -38,7 +42,8 @@ class Entry:
 
     `seq` is given once. On SQLite it is the order of commits, from 1 without a gap. On PostgreSQL it is the order of
     writing: of two transactions at the same time the later number may be committed first, and one that was undone
-    leaves a gap. The order that evidence rests on is the signer's: `index`, from 0, None until it is integrated.
+    leaves a gap. The order that evidence rests on is the signer's: `index`, from 0, None until it is integrated. An
+    entry that was put back after a loss has its `index` again and another `seq`: nothing that must last names a `seq`.
     """
 
     seq: int
@@ -62,7 +67,7 @@ def append(
     Raises ValueError for an unknown kind, for a body that would replace kind, time or shelf, and for an entry over
     4 KiB: all are faults of the house, not of a caller.
     """
-    made = connection.execute(_INSERT, _row(kind, body, now, shelf))
+    made = connection.execute(_INSERT, marked(connection, [_row(kind, body, now, shelf)])[0])
     key = made.inserted_primary_key
     if key is None:
         raise RuntimeError("the database gave no sequence number")
@@ -74,7 +79,14 @@ def append_all(
 ) -> None:
     """Write many entries, each of a kind, a body and a shelf, in their order. Raises like `append`."""
     if wanted:
-        connection.execute(_INSERT, [_row(kind, body, now, shelf) for kind, body, shelf in wanted])
+        rows = [_row(kind, body, now, shelf) for kind, body, shelf in wanted]
+        connection.execute(_INSERT, marked(connection, rows))
+
+
+def marked(connection: Connection, rows: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Rows of entries with this service's mark, by what the connection carries; as they are where that is nothing."""
+    marks = carried(connection)
+    return rows if marks is None else [{**row, "mark": marks.of_entry(row["entry"])} for row in rows]
 
 
 def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -> dict[str, Any]:
@@ -90,11 +102,9 @@ def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -
     return {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now, "batch": batch}
 
 
-def entries(
-    connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = (), after: int = 0
-) -> list[Entry]:
-    """The entries of a shelf, of some kinds, or all, in the order they were committed."""
-    wanted = _standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq)
+def entries(connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = ()) -> list[Entry]:
+    """The entries of a shelf, of some kinds, or all, in the log's order: by place, and behind those what waits."""
+    wanted = _standing().order_by(*_IN_ORDER)
     if shelf is not None:
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
     if kinds:
@@ -102,15 +112,30 @@ def entries(
     return [_entry(row) for row in connection.execute(wanted)]
 
 
+def page(connection: Connection, *, shelf: str | None = None, after: int = 0, limit: int) -> list[Entry]:
+    """The entries with a `seq` beyond `after`, of a shelf or all, in the order of their numbers."""
+    wanted = _standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq).limit(limit)
+    if shelf is not None:
+        wanted = wanted.where(ledger_entries.c.shelf == shelf)
+    return [_entry(row) for row in connection.execute(wanted)]
+
+
 def entry_at(connection: Connection, seq: int) -> Entry | None:
-    """The entry with that place in the order, or None."""
+    """The entry with that `seq`, or None."""
     row = connection.execute(_standing().where(ledger_entries.c.seq == seq)).one_or_none()
     return None if row is None else _entry(row)
 
 
 def of_batch(connection: Connection, batch: str) -> list[Entry]:
     """The entries that speak of a batch: its slices, what was quarantined, what came too late."""
-    wanted = _standing().where(ledger_entries.c.batch == batch).order_by(ledger_entries.c.seq)
+    wanted = _standing().where(ledger_entries.c.batch == batch).order_by(*_IN_ORDER)
+    return [_entry(row) for row in connection.execute(wanted)]
+
+
+def of_batches(connection: Connection, batches: Collection[str], kinds: Collection[str]) -> list[Entry]:
+    """The entries of some kinds that speak of these batches, in the log's order."""
+    c = ledger_entries.c
+    wanted = _standing().where(c.batch.in_(batches), c.kind.in_(kinds)).order_by(*_IN_ORDER)
     return [_entry(row) for row in connection.execute(wanted)]
 
 
@@ -120,10 +145,22 @@ def canonical(connection: Connection, seq: int) -> bytes | None:
     return None if row is None else row.entry.encode()
 
 
+def says(connection: Connection, kind: str, **members: str) -> bool:
+    """Whether an entry of that kind says all of that."""
+    return any(members.items() <= each.body.items() for each in entries(connection, kinds=[kind]))
+
+
+def names_approval(connection: Connection, kinds: Collection[str], approval: str) -> bool:
+    """Whether an entry of one of these kinds, waiting or signed, speaks of what was done with that approval."""
+    c = ledger_entries.c
+    named = c.entry.contains(f'"approval":"{approval}"', autoescape=True)
+    return connection.execute(select(c.seq).where(c.kind.in_(kinds), named).limit(1)).first() is not None
+
+
 def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
-    """The entry of these kinds that was committed last, or None."""
+    """The last entry of these kinds in the log's order, or None."""
     wanted = _standing().where(ledger_entries.c.kind.in_(kinds))
-    row = connection.execute(wanted.order_by(ledger_entries.c.seq.desc()).limit(1)).one_or_none()
+    row = connection.execute(wanted.order_by(*(each.desc() for each in _IN_ORDER)).limit(1)).one_or_none()
     return None if row is None else _entry(row)
 
 

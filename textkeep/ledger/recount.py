@@ -14,6 +14,9 @@ from .tree import leaf_hash, root, root_of_set
 REPORTS: Final = frozenset({"purge", "missed-run"})
 """The kinds of entries that speak of a report."""
 
+DECISIONS: Final = frozenset({"approval", "release"})
+"""The kinds of entries that speak of what persons decide."""
+
 ENTRIES_OF: Final = {"intent": "intent", "committed": "committed", "shredded": "key-destroyed"}
 """The kinds of the entries that steps of a purge name."""
 
@@ -22,7 +25,7 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The entries of a ledger, by index: those of one shelf, those of reports, those of the log's key."""
+    """The entries of a ledger, by index: of one shelf, of reports, of what persons decided, of the log's key."""
 
     leaves: list[bytes] = field(default_factory=list)
     """The leaf hash of every entry."""
@@ -31,12 +34,14 @@ class Entries:
     """What was carried over from this shelf."""
     reports: dict[int, Body] = field(default_factory=dict)
     key_changes: dict[int, Body] = field(default_factory=dict)
+    decisions: dict[int, Body] = field(default_factory=dict)
+    """What persons asked for, approved and released."""
 
 
 def gather(published: Published, shelf: str | None) -> Entries:
     """Read every entry once; keep what a report of `shelf` is checked against. Raises SourceFailed, Failed."""
     found = Entries()
-    wanted = [b'"kind":"purge"', b'"kind":"missed-run"', b'"kind":"key-change"']
+    wanted = [f'"kind":"{each}"'.encode() for each in (*sorted(REPORTS | DECISIONS), "key-change")]
     if shelf is not None:
         wanted.append(json.dumps(shelf).encode())
     for index, entry in published.entries():
@@ -60,6 +65,8 @@ def _sort(found: Entries, index: int, entry: bytes, shelf: str | None) -> None:
         found.kept_from[index] = body
     if kind in REPORTS:
         found.reports[index] = body
+    if kind in DECISIONS:
+        found.decisions[index] = body
     if kind == "key-change":
         found.key_changes[index] = body
 
@@ -79,6 +86,7 @@ def check_recount(document: Document, entries: Entries, published: Published, ow
     _texts(document, taken)
     _steps(document, entries, own)
     _set_aside(document, {at: body for at, body in entries.of_shelf.items() if _holds_records(body)}, own)
+    _returned(document, {at: body for at, body in entries.of_shelf.items() if body.get("kind") == "returned"})
     _refusals(document, {at: body for at, body in entries.of_shelf.items() if body.get("kind") == "refusals"})
     return f"{len(taken)} slices counted, {_leaves(document, taken, entries, published, shelf)}"
 
@@ -144,6 +152,13 @@ def _set_aside(document: Document, there: Mapping[int, Body], own: int) -> None:
         raise Failed("the ledger says other reasons of quarantined records")
 
 
+def _returned(document: Document, there: Mapping[int, Body]) -> None:
+    if indices(document, "quarantine.returned_entries") != sorted(there):
+        raise Failed("the returns that it counts are not the ledger's")
+    if number(document, "quarantine.returned") != _sum(there.values(), "count"):
+        raise Failed("the ledger says another number of returned records")
+
+
 def _refusals(document: Document, there: Mapping[int, Body]) -> None:
     """Refusals go on after the count, so those that it names must be there, and need not be all."""
     told = indices(document, "refusals.entries")
@@ -174,8 +189,11 @@ def _leaves(document: Document, taken: Mapping[int, Body], entries: Entries, pub
     )
     if kept is None:
         return "all roots computed from their leaves; those of what was kept are not in the folder"
+    texts, records = kept
+    if number(document, "quarantine.kept") != len(records):
+        raise Failed("the ledger says that another number of quarantined records was kept")
     if not number(document, "totals.lost"):
-        _parted(document, [str(body["slice"]) for _, body in sorted(taken.items())], there, kept)
+        _parted(document, [str(body["slice"]) for _, body in sorted(taken.items())], there, texts)
     return "all roots computed from their leaves"
 
 
@@ -202,14 +220,16 @@ def _one_root(index: int, body: Body, hashes: Sequence[bytes] | None, count: int
 
 def _kept(
     kept_from: Mapping[int, Body], published: Published, taken: Mapping[str, list[bytes]]
-) -> dict[str, set[bytes]] | None:
-    """The leaves that were carried over, by the slice they came from; None where the folder does not have them.
+) -> tuple[dict[str, set[bytes]], set[bytes]] | None:
+    """The leaves of texts that were carried over, by the slice they came from, and those of records.
 
-    A text that could not be decided is carried over as a record; its leaf is that of its slice.
+    None where the folder does not have them. A text that could not be decided is carried over as a record; its leaf is
+    that of its slice.
     """
     files: dict[str, dict[str, list[bytes]] | None] = {}
     owner = {leaf: name for name, leaves in taken.items() for leaf in leaves}
     kept: dict[str, set[bytes]] = {}
+    records: set[bytes] = set()
     for index, body in kept_from.items():
         shelf = str(body.get("shelf"))
         if shelf not in files:
@@ -224,7 +244,9 @@ def _kept(
             for leaf in _of_records(index, body, there):
                 if leaf in owner:
                     kept.setdefault(owner[leaf], set()).add(leaf)
-    return kept
+                else:
+                    records.add(leaf)
+    return kept, records
 
 
 def _parted(

@@ -20,19 +20,19 @@ from sqlalchemy import Connection
 
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
-from textkeep.ledger import checkpoints, log
+from textkeep.ledger import checkpoints, key_lost, log
 from textkeep.ledger.edge import EMPTY
-from textkeep.ledger.examining import Examined, demand, examine
+from textkeep.ledger.examining import Examined, demand, examine, older
 from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, integrated, remake, waits
 from textkeep.ledger.key_change import signed_change
 from textkeep.ledger.keys import Keys, changed_to
 from textkeep.ledger.log import moment
-from textkeep.ledger.note import Checkpoint, Note
+from textkeep.ledger.note import Checkpoint
 from textkeep.ledger.note import Signer as NoteSigner
-from textkeep.ledger.passing import brought_forward
+from textkeep.ledger.passing import brought_forward, told_forward
 from textkeep.ledger.published import Source
-from textkeep.ledger.restoring import PutBack, copied, put_back
-from textkeep.ledger.state import Forked, KeyMissing, Refused, State, StateStore, read_state, state_of
+from textkeep.ledger.restoring import PutBack, copied, put_back, told_resumed
+from textkeep.ledger.state import Forked, KeyMissing, Refused, State, StateStore, noted, read_state, state_of
 from textkeep.store.engine import Store
 from textkeep.store.leases import LeaseLost, Leases
 
@@ -85,6 +85,8 @@ class Signer:
         self._holder = secrets.token_hex(8)
         self._alone = threading.RLock()
         self._examined = False
+        self._has_lease = False
+        self._more = False
 
     def state(self) -> State | None:
         """What was signed last, or None where nothing was. Raises Unsound where it cannot be read."""
@@ -113,18 +115,22 @@ class Signer:
             except LeaseLost:
                 return None
 
-    def keep_up(self, leaving: Callable[[], bool] = lambda: False) -> int:
+    def keep_up(self, leaving: Callable[[], bool] = lambda: False, *, stays: bool = False) -> int:
         """Sign until nothing waits, another one is signing, or it is time to leave; gives the last checkpoint's size.
 
-        0 where none was signed. Where other processes sign too, the lease is given back then. Raises like `step`.
+        0 where none was signed. Where other processes sign too, the lease is given back then, unless the caller `stays`
+        and is soon back. Raises like `step`.
         """
         size = 0
-        try:
-            while not leaving() and (signed := self.step()) is not None:
-                size = signed.size
-        finally:
-            if self._store.shared:
-                self.close()
+        with self._alone:
+            try:
+                while not leaving() and (signed := self.step()) is not None:
+                    size = signed.size
+                    if not self._more:
+                        break
+            finally:
+                if self._store.shared and not stays:
+                    self.close()
         return size
 
     def check(self) -> Examined:
@@ -147,29 +153,31 @@ class Signer:
         """
         with self._turn():
             known = self._known()
-            refused = known.state.refused
-            if refused is None:
+            if (refused := known.state.refused) is None:
                 raise Conflict("nothing is refused: the ledger is signed as usual")
             self._examine(known.state)
             begun = msgspec.structs.replace(known.state, refused=msgspec.structs.replace(refused, approval=approval))
-            known = self._swapped(known, begun)
             with self._working() as connection:
-                said = {"what": "database", "size": known.state.size, "root": known.state.root}
-                body = {**said, "refused": refused.reason, "since": refused.at, "approval": approval}
-                log.append(connection, "restore", {**body, **grant(connection)}, now=self._clock())
+                agreed = grant(connection)  # first: the state names no approval but one that counts
+                known = self._swapped(known, begun)
+                told_resumed(connection, begun, agreed, self._clock())
             self._swapped(known, msgspec.structs.replace(begun, refused=None))
             return self.step()
 
-    def put_back(self, source: Source) -> PutBack:
+    def put_back(self, source: Source, beside: Callable[[Connection], None] = lambda _: None) -> PutBack:
         """Put signed entries back that the database has lost, from a copy of the published log; gives what was done.
 
-        Nothing is signed by that: `resume` goes on. Raises Conflict where the copy does not have the signed root.
+        Nothing is signed by that: `resume` goes on. A newer checkpoint of the copy counts as signed. `beside` works in
+        the same transaction. Raises Conflict where the copy does not have the signed root.
         """
         with self._turn():
             known = self._known()
-            log = copied(source, known.state.tree())
+            copy, state = copied(source, known.state, self._keys.own())
+            self._swapped(known, state)
             with self._working() as connection:
-                return put_back(connection, known.state, log)
+                done = put_back(connection, known.state, state, copy, self._clock())
+                beside(connection)
+                return done
 
     def rotate(self, approval: str, grant: Grant) -> str:
         """Change the key, and give the new verifier key. `grant` is as for `resume`.
@@ -189,10 +197,32 @@ class Signer:
                 continue
             return str(new.verifier)
 
+    def replace(self, approval: str, grant: Grant) -> str:
+        """Go on with a new key where the one in use was lost, and give the new verifier key; `grant` as for `resume`.
+
+        The new key alone signs the entry that says so, and the checkpoint that holds it. Raises Conflict where the key
+        is there, Forked where the database does not hold what was signed.
+        """
+        with self._turn():
+            known = self._caught_up(self._known())
+            key_lost.check(known.state, self._keys)
+            with self._refusing(known):
+                self._examine(known.state)
+            with self._working() as connection:
+                agreed = grant(connection)
+                made = key_lost.begun(connection, known.state, self._keys, approval, agreed, self._clock())
+                self._swapped(known, made)
+            while self.step() is not None:
+                continue
+            return self._allowed().state.key
+
     def close(self) -> None:
-        """Give the lease back; where the database does not answer, it runs out by itself."""
-        with suppress(TextkeepError):
-            self._leases.release(LEASE, self._holder)
+        """Give the lease back, if it is had; where the database does not answer, it runs out by itself."""
+        with self._alone:
+            if self._has_lease:
+                self._has_lease = False
+                with suppress(TextkeepError):
+                    self._leases.release(LEASE, self._holder)
 
     def _known(self) -> Known:
         """The state; that of the empty tree, signed by a new key, where there is neither state nor anything signed."""
@@ -204,7 +234,7 @@ class Signer:
                     if integrated(connection) or checkpoints.newest(connection) is not None:
                         raise KeyMissing("entries were signed, and neither key nor state of the ledger are here")
             key = self._keys.make(origin)
-            note = _noted(Checkpoint(origin, 0, EMPTY.root()), [key])
+            note = noted(Checkpoint(origin, 0, EMPTY.root()), [key])
             state = state_of(origin, EMPTY, note, str(key.verifier), moment(self._clock()))
             self._states.swap(None, state.written())
             document = self._states.read()
@@ -222,7 +252,7 @@ class Signer:
         signed = state.tree()
         with self._store.reading() as connection:
             if integrated(connection) < signed.size:
-                raise _older(integrated(connection), signed.size)
+                raise older(integrated(connection), signed.size)
             seen = examine(connection, signed)
         demand(seen, signed)
         if seen.tiles_differ:
@@ -235,6 +265,7 @@ class Signer:
         with self._working() as connection:
             forward = self._agreed(connection, state)
             part = integrate(connection, state.tree(), self._portion) if forward is None else None
+        self._more = part is None or part.more
         if forward is not None:
             self._swapped(known, forward)
             return Checkpoint(forward.origin, forward.size, bytes.fromhex(forward.root))
@@ -251,13 +282,12 @@ class Signer:
         """
         newest = checkpoints.newest(connection)
         if newest is not None and newest.size > state.size:
-            forward = brought_forward(connection, state)
-            said = {"what": "state", "from": state.size, "to": forward.size, "root": forward.root}
-            log.append(connection, "restore", said, now=self._clock())
+            forward = brought_forward(connection, state, self._keys.own())
+            told_forward(connection, state, forward, self._clock())
             return forward
         there = integrated(connection)
         if there < state.size:
-            raise _older(there, state.size)
+            raise older(there, state.size)
         if not has_edge(connection, state.tree()):
             demand(examine(connection, state.tree()), state.tree())
             remake(connection, there)
@@ -268,10 +298,9 @@ class Signer:
     def _sign(self, state: State, part: Part) -> State:
         keys = [self._key(state.key)]
         for body in part.changes:
-            becomes = changed_to(body, str(keys[-1].verifier), state.origin)
-            if becomes is not None:
+            if (becomes := changed_to(body, str(keys[-1].verifier), state.origin)) is not None:
                 keys.append(self._key(becomes))
-        note = _noted(Checkpoint(state.origin, part.edge.size, part.edge.root()), keys)
+        note = noted(Checkpoint(state.origin, part.edge.size, part.edge.root()), keys)
         return state_of(state.origin, part.edge, note, str(keys[-1].verifier), moment(self._clock()))
 
     def _publish(self, state: State) -> None:
@@ -280,8 +309,7 @@ class Signer:
         self._keys.forget_before(state.key)
 
     def _put(self, connection: Connection, state: State) -> None:
-        at = datetime.fromisoformat(state.time)
-        checkpoints.publish(connection, state.size, at, state.note.encode())
+        checkpoints.publish(connection, state.size, datetime.fromisoformat(state.time), state.note.encode())
 
     def _swapped(self, known: Known, becomes: State) -> Known:
         document = becomes.written()
@@ -305,16 +333,34 @@ class Signer:
         Raises Forked, and KeyMissing where this process could not sign.
         """
         known = self._known()
+        if self._keys.signer(known.state.key) is None:
+            known = self._with_a_key(known)
         self._key(known.state.key)
-        refused = known.state.refused
-        if refused is None:
+        if (refused := known.state.refused) is None:
             return known
         if refused.approval is not None:
             with self._store.reading() as connection:
-                told = log.entries(connection, kinds=["restore"])
-            if any(each.body.get("approval") == refused.approval for each in told):
+                ended = log.says(connection, "restore", approval=refused.approval, since=refused.at)
+            if ended:
                 return self._swapped(known, msgspec.structs.replace(known.state, refused=None))
         raise Forked(f"nothing has been signed since {refused.at}: {refused.reason}")
+
+    def _caught_up(self, known: Known) -> Known:
+        """The state, brought forward where a keyring's store that was put back left it behind. Raises Forked."""
+        with self._store.reading() as connection:
+            newest = checkpoints.newest(connection)
+        if newest is None or newest.size <= known.state.size:
+            return known
+        with self._refusing(known), self._working() as connection:
+            forward = self._agreed(connection, known.state)
+        return known if forward is None else self._swapped(known, forward)
+
+    def _with_a_key(self, known: Known) -> Known:
+        """The state whose key this machine has, where the database leads there from one that it does not have."""
+        known = self._caught_up(known)
+        with self._store.reading() as connection:
+            made = key_lost.taken_over(connection, known.state, self._keys)
+        return self._swapped(known, made) if made else known
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -325,6 +371,7 @@ class Signer:
                 if time.monotonic() >= until:
                     raise Outage("another signer is at work", retry_after=5)
                 time.sleep(ASK_EVERY)
+            self._has_lease = True
             try:
                 yield
             finally:
@@ -334,30 +381,20 @@ class Signer:
     @contextmanager
     def _working(self) -> Iterator[Connection]:
         """A transaction under the signer's lease. Raises LeaseLost where another signer has it."""
-        with self._store.transaction() as connection:
-            if self._holds(connection):
-                yield connection
-                return
-        if not self._leases.take(LEASE, self._holder, self._seconds):
+        if self._has_lease:
+            with self._store.transaction() as connection:
+                if self._holds(connection):
+                    yield connection
+                    return
+        self._has_lease = self._leases.take(LEASE, self._holder, self._seconds)
+        if not self._has_lease:
             raise LeaseLost("another signer is at work")
         with self._store.transaction() as connection:
             self._leases.hold(connection, LEASE, self._holder, self._seconds)
             yield connection
 
     def _holds(self, connection: Connection) -> bool:
-        try:
+        with suppress(LeaseLost):
             self._leases.hold(connection, LEASE, self._holder, self._seconds)
-        except LeaseLost:
-            return False
-        return True
-
-
-def _noted(checkpoint: Checkpoint, keys: list[NoteSigner]) -> bytes:
-    text = checkpoint.format()
-    return Note(text, tuple(key.sign(text) for key in keys)).format()
-
-
-def _older(there: int, signed: int) -> Forked:
-    return Forked(
-        f"the database holds {there} of {signed} signed entries: it is older than the last checkpoint, or was cut short"
-    )
+            return True
+        return False

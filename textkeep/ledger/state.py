@@ -1,17 +1,18 @@
 """What the signer has signed last, kept in the keyring's store: so no database that was put back makes it sign a fork.
 
 The document `ledger` is JSON: origin, size, root and right edge of the tree, the signed checkpoint, the verifier key,
-the time, and why nothing is signed any more, where that is so. It is swapped by comparison: of two signers one is
-quicker, and the other looks again.
+the time, why nothing is signed any more, where that is so, and the key that is about to take a lost one's place. It is
+swapped by comparison: of two signers one is quicker, and the other looks again.
 """
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from textkeep.errors import Unsound
 from textkeep.ledger.edge import Edge
-from textkeep.ledger.note import Checkpoint, NoteRefused, Verifier, opened, parse
+from textkeep.ledger.note import Checkpoint, Note, NoteRefused, Signer, Verifier, opened, parse
 
 DOCUMENT: Final = "ledger"
 """The name of the document in the keyring's store."""
@@ -39,7 +40,10 @@ class KeyMissing(Unsound):
 
     problem = "ledger-key-missing"
     title = "The ledger's key is not there"
-    remedy = "Restore the file `ledger-key` from the keyring's own backup, on the machine that keeps."
+    remedy = (
+        "Put the file `ledger-key` back from the copy that you made of it, on the machine that keeps. Where there is"
+        " none, two persons begin a new key: `textkeep ledger key --lost`. See docs/ledger.md."
+    )
 
 
 class StateStore(Protocol):
@@ -64,6 +68,13 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     approval: str | None = None
 
 
+class Anew(msgspec.Struct, frozen=True, kw_only=True):
+    """The key with which somebody has begun to go on after the one in use was lost, and the approval for it."""
+
+    key: str
+    approval: str
+
+
 class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was signed last. `root` and `edge` are hex, `note` is the checkpoint as signed, `key` the verifier key."""
 
@@ -76,6 +87,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str
     time: str
     refused: Refused | None = None
+    anew: Anew | None = None
 
     def tree(self) -> Edge:
         """The right edge of the signed tree."""
@@ -91,6 +103,12 @@ def state_of(origin: str, edge: Edge, note: bytes, key: str, time: str) -> State
     nodes = [node.hex() for node in edge.nodes]
     root = edge.root().hex()
     return State(v=FORMAT, origin=origin, size=edge.size, root=root, edge=nodes, note=note.decode(), key=key, time=time)
+
+
+def noted(checkpoint: Checkpoint, keys: Sequence[Signer]) -> bytes:
+    """A checkpoint as these keys sign it."""
+    text = checkpoint.format()
+    return Note(text, tuple(key.sign(text) for key in keys)).format()
 
 
 def read_state(document: bytes) -> State:

@@ -83,16 +83,18 @@ MEANING: Final[dict[Name, tuple[str, str]]] = {
         "that the source sent everything, or that what a producer sent is true",
     ),
     "key changes": (
-        "every change of the log's key was signed by the old key and the new one",
-        "that nobody else ever held one of these keys",
+        "every change of the log's key was signed by the old key and the new one, but for those that it names as lost",
+        "that nobody else ever held one of these keys; after a lost one, that the log before it is as it was: only"
+        " witnesses and older checkpoints show that",
     ),
     "totals": (
         "taken = kept + destroyed + lost, in all and for each organisation, and roots that must be equal are equal",
         "that the numbers are those of the ledger; `recount` shows that",
     ),
     "times": (
-        "by the clocks the report names, the day was closed no earlier than 400 days after its last text",
-        "that these clocks were right",
+        "by the clocks the report names, a day was closed no earlier than 400 days after its last text, and held texts"
+        " no earlier than 24 hours after two persons agreed on a release; with the ledger, that its entries say so too",
+        "that these clocks were right, or that the two were two people",
     ),
     "recount": (
         "numbers and roots of what was taken are those of the ledger entries of this shelf, every one of them counted",

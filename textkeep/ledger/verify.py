@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, TypeVar, cast
 
-from . import canonical, recount, succession, totals
+from . import canonical, recount, releasing, succession, totals
 from .canonical import NotCanonical
 from .cosignature import Witness, times
-from .key_change import KeyChange, passed_on
+from .key_change import KeyChange, KeyLost, losses, passed_on
 from .note import Checkpoint, Note, NoteRefused, Verifier, opened, parse
 from .proof import Proof
 from .published import PartMissing, Published, Source, SourceFailed, checkpoint_of
@@ -132,20 +132,35 @@ class _Case:
         return recount.gather(self.published, shelf if isinstance(shelf, str) else None)
 
     @_once
+    def key_entries(self) -> Mapping[int, Mapping[str, Any]]:
+        """What the ledger's folder says of keys, by index; nothing of it is believed but the signatures in it."""
+        if self.ledger is None:
+            return {}
+        size = Checkpoint.parse(parse(checkpoint_of(self.ledger)).text).size
+        found = {}
+        for index, entry in Published(self.ledger, size).entries():
+            if b'"kind":"key-change"' in entry:
+                with suppress(NotCanonical):
+                    found[index] = canonical.read(entry)
+        return found
+
+    @_once
+    def changes(self) -> list[KeyChange]:
+        """The changes that both keys have signed."""
+        found = []
+        for body in self.key_entries.values():
+            with suppress(NoteRefused):
+                found.append(KeyChange.of(body))
+        return found
+
+    @_once
     def successors(self) -> list[Verifier]:
         """The given keys and those that they passed the log on to, as the ledger's folder tells.
 
-        Nothing else of the folder is believed for this: a change counts for the signatures of both keys on it.
+        A change counts for the signatures of both keys on it; a key that took a lost one's place by its own word alone
+        is none of them.
         """
-        if self.ledger is None:
-            return list(self.keys)
-        size = Checkpoint.parse(parse(checkpoint_of(self.ledger)).text).size
-        changes = []
-        for _, entry in Published(self.ledger, size).entries():
-            if b'"kind":"key-change"' in entry:
-                with suppress(NotCanonical, NoteRefused):
-                    changes.append(KeyChange.of(canonical.read(entry)))
-        return passed_on(self.keys, changes, self.keys[0].name)
+        return passed_on(self.keys, self.changes, self.keys[0].name)
 
     def signed(self, note: Note, checkpoint: Checkpoint) -> Verifier:
         """The trusted key that signed a checkpoint, for the log that bears its name. Raises NoteRefused, Failed."""
@@ -156,10 +171,18 @@ class _Case:
             signed = opened(note, mine)
         except NoteRefused:
             later = [key for key in self.successors if key.name == checkpoint.origin]
-            if len(later) == len(mine):
-                raise
-            signed = opened(note, later)
+            try:
+                signed = opened(note, later)
+            except NoteRefused as refused:
+                raise self._stranger(refused) from None
         return next(key for key in (*mine, *self.successors) if key in signed)
+
+    def _stranger(self, refused: NoteRefused) -> Exception:
+        """What is said of a checkpoint that no trusted key has signed."""
+        for index, lost in losses(self.key_entries).items():
+            if lost.old in self.successors:
+                return Failed(f"{refused}; {_said_lost(index, lost)}, and you did not give that key")
+        return refused
 
     def demand(self, *names: Name) -> None:
         """Raises NotShown where a step that this one rests on did not pass."""
@@ -270,14 +293,28 @@ def _key_changes(case: _Case) -> str:
     if case.ledger is None:
         raise NotShown("no folder with the ledger was given")
     case.demand("ledger")
+    lost = losses(case.entries.key_changes)
     for index, body in sorted(case.entries.key_changes.items()):
         try:
-            change = KeyChange.of(body)
+            change = lost.get(index) or KeyChange.of(body)
         except NoteRefused as refused:
             raise Failed(f"entry {index}: {refused}") from None
         if change.origin != case.checkpoint.origin:
             raise Failed(f"entry {index}: the key of another log is changed")
-    return f"{len(case.entries.key_changes)} changes of the key"
+    told = [f"{len(case.entries.key_changes)} changes of the key"]
+    for index, each in lost.items():
+        if not set(case.keys) & set(passed_on([each.new], case.changes, each.origin)):
+            raise Failed(
+                f"{_said_lost(index, each)}, and you gave neither that key nor one that it passed the log on to"
+            )
+        told.append(
+            f"{_said_lost(index, each)}: you trust that key yourself, and no proof connects it with the lost one"
+        )
+    return "; ".join(told)
+
+
+def _said_lost(index: int, lost: KeyLost) -> str:
+    return f"entry {index} says that the key {lost.old} was lost, and {lost.new} took its place by its own word alone"
 
 
 def _totals(case: _Case) -> str:
@@ -287,7 +324,14 @@ def _totals(case: _Case) -> str:
 
 def _times(case: _Case) -> str:
     case.demand("report")
-    return totals.check_times(case.document)
+    told = totals.check_times(case.document)
+    if case.document["kind"] != "release":
+        return told
+    told = f"{told}; {releasing.check_agreed(case.document)}"
+    if case.ledger is None:
+        return told
+    case.demand("ledger")
+    return f"{told}, {releasing.check_told(case.document, case.entries)}"
 
 
 def _recount(case: _Case) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.edge import EMPTY, Edge
-from textkeep.ledger.key_change import KeyChange, passed_on
+from textkeep.ledger.key_change import KeyChange, KeyLost, losses, passed_on
 from textkeep.ledger.note import Checkpoint, Note, NoteRefused, Signature, Verifier, opened, parse
 from textkeep.ledger.published import Published, Source, SourceFailed, checkpoint_of
 from textkeep.ledger.report_form import due, moment
@@ -37,6 +37,9 @@ CLOSING: Final = timedelta(hours=25)
 
 NAMED: Final = 5
 """How many days one finding names."""
+
+ACCEPTING: Final = "ask the archive; where that is so, say once --log-key with the new key, got by a way you trust"
+"""What to do where a log's key was lost."""
 
 Kind = Literal[
     "unsigned", "rolled-back", "forked", "unreadable", "broken-chain", "missing-day", "silence", "earlier-evidence"
@@ -81,22 +84,26 @@ class Watch:
     def look(self, now: datetime, key: Verifier | None = None) -> Seen:
         """Look once. `key` is the log's key, needed the first time; later changes count where both keys signed them.
 
+        Where the log says that its key was lost, the new one is followed once it is given as `key`, and not before.
+
         The new checkpoint is written down, durably, before it is cosigned. Raises MemoryRefused where the witness's own
-        file fails, NoteRefused where no key is known, or another one than is remembered.
+        file fails, NoteRefused where no key is known, or the given one never signed the log that is followed.
         """
         memory = self._file.load()
         known = self._key(memory, key)
         before = memory.checkpoint.size if memory else 0
         try:
-            note, checkpoint, signer = self._fetch(memory, known)
+            note, checkpoint, keys = self._fetch(memory, known, key)
             published = Published(self._source, checkpoint.size)
             self._follow(memory, note, checkpoint, published)
-            remembered = self._read(memory, note, signer, published, now)
+            remembered = self._read(memory, note, keys, published, now)
         except Refused as refused:
             return Seen(before, before, (refused.finding, *self._standing(memory, now)), None)
         except (SourceFailed, NoteRefused) as failed:
             finding = Finding("unreadable", f"the log cannot be followed: {failed}")
             return Seen(before, before, (finding, *self._standing(memory, now)), None)
+        if key is not None and str(key) not in (remembered.key, *remembered.earlier):
+            raise NoteRefused("this witness has never seen that key sign the log that it follows")
         self._file.save(remembered)
         signature = self._cosigner.cosign(note.text, int(now.timestamp()))
         return Seen(before, checkpoint.size, tuple(self._standing(remembered, now)), signature)
@@ -111,7 +118,10 @@ class Watch:
             raise NoteRefused("the witness's file is of another log than the key")
         return remembered
 
-    def _fetch(self, memory: Memory | None, key: Verifier) -> tuple[Note, Checkpoint, Verifier]:
+    def _fetch(
+        self, memory: Memory | None, key: Verifier, given: Verifier | None
+    ) -> tuple[Note, Checkpoint, list[Verifier]]:
+        """The checkpoint, and the keys that it led to: the one that signed it, and those in between. Raises Refused."""
         content = checkpoint_of(self._source)
         note = parse(content)
         checkpoint = Checkpoint.parse(note.text)
@@ -120,22 +130,25 @@ class Watch:
         try:
             opened(note, [key])
         except NoteRefused as refused:
-            for later in self._later_keys(memory, key, checkpoint.size):
+            bodies = self._key_entries(memory, checkpoint.size)
+            lost = losses(bodies)
+            later = _later_keys(key, given, bodies, lost)
+            for at, each in enumerate(later):
                 with suppress(NoteRefused):
-                    opened(note, [later])
-                    return note, checkpoint, later
-            raise Refused("unsigned", f"the checkpoint is not one of the log's: {refused}") from None
-        return note, checkpoint, key
+                    opened(note, [each])
+                    return note, checkpoint, [each, *later[at + 1 :], key]
+            told = [
+                f"entry {at} says that the key was lost, and {each.new} took its place" for at, each in lost.items()
+            ]
+            why = "; ".join([str(refused), *told, *([ACCEPTING] if told else [])])
+            raise Refused("unsigned", f"the checkpoint is not one of the log's: {why}") from None
+        return note, checkpoint, [key]
 
-    def _later_keys(self, memory: Memory | None, key: Verifier, size: int) -> list[Verifier]:
-        """The keys that this one passed the log on to: by entries that both have signed, whatever else is there."""
-        changes = []
+    def _key_entries(self, memory: Memory | None, size: int) -> dict[int, dict[str, Any]]:
+        """What the log says of its key since the last look, by index."""
         start = memory.checkpoint.size if memory else 0
-        for _, entry in Published(self._source, min(size, MAX_SIZE)).entries(start):
-            if b'"kind":"key-change"' in entry:
-                with suppress(NoteRefused):
-                    changes.append(KeyChange.of(_body(entry)))
-        return passed_on([key], changes, key.name)[:0:-1]
+        told = Published(self._source, min(size, MAX_SIZE)).entries(start)
+        return {index: _body(entry) for index, entry in told if b'"kind":"key-change"' in entry}
 
     def _follow(self, memory: Memory | None, note: Note, checkpoint: Checkpoint, hashes: Hashes) -> None:
         """Refuse what does not begin with the last checkpoint, and keep both."""
@@ -161,7 +174,9 @@ class Watch:
                 f" Both are signed, and both are kept in {self._file.evidence.name}",
             ) from None
 
-    def _read(self, memory: Memory | None, note: Note, signer: Verifier, published: Published, now: datetime) -> Memory:
+    def _read(
+        self, memory: Memory | None, note: Note, keys: list[Verifier], published: Published, now: datetime
+    ) -> Memory:
         """Read the new entries: each is one of the signed tree. Raises Refused where they are not."""
         last = memory.checkpoint if memory else None
         start = last.size if last else 0
@@ -170,9 +185,10 @@ class Watch:
             raise Refused("unreadable", "the tiles that are served are not those of the last checkpoint")
         at = written_moment(now)
         grown = memory.grown_at if memory and published.size == start else at
-        made = Memory(note.format().decode(), str(signer), at, grown)
+        made = Memory(note.format().decode(), str(keys[0]), at, grown)
         if memory is not None:
-            made = replace(memory, note=made.note, key=made.key, seen_at=at, grown_at=grown)
+            earlier = tuple(dict.fromkeys((*memory.earlier, *(str(each) for each in reversed(keys[1:])))))
+            made = replace(memory, note=made.note, key=made.key, seen_at=at, grown_at=grown, earlier=earlier)
         noting = _Noting(made)
         if edge.grown(noting.leaves(published, start)).root() != Checkpoint.parse(note.text).root:
             raise Refused("unreadable", "the entries that are served are not those of the signed checkpoint")
@@ -199,6 +215,20 @@ class Watch:
                 Finding("earlier-evidence", f"checkpoints that contradict each other lie in {self._file.evidence.name}")
             )
         return findings
+
+
+def _later_keys(
+    key: Verifier, given: Verifier | None, bodies: Mapping[int, Mapping[str, Any]], lost: Mapping[int, KeyLost]
+) -> list[Verifier]:
+    """The keys that this one passed the log on to, as both signed, and the given one where it follows a lost one."""
+    changes = []
+    for body in bodies.values():
+        with suppress(NoteRefused):
+            changes.append(KeyChange.of(body))
+    known = passed_on([key], changes, key.name)
+    if given is not None and any(each.new == given and each.old in known for each in lost.values()):
+        known = passed_on([*known, given], changes, key.name)
+    return known[:0:-1]
 
 
 def missing_days(memory: Memory, now: datetime) -> list[date]:

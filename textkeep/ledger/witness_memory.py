@@ -30,10 +30,10 @@ class MemoryRefused(Exception):
 class Memory:
     """One log, as far as this witness has seen it.
 
-    `note` is the last checkpoint that was consistent with all before, `key` the log's key that signed it, `grown_at`
-    when it was first seen; `first` the earliest day that the log speaks of, `purged` the days with a report, `missed`
-    the days without a run, `last_report` the digest in the last entry about a report, `broken`
-    how many such entries did not name the one before.
+    `note` is the last checkpoint that was consistent with all before, `key` the log's key that signed it, `earlier` the
+    keys that led there, `grown_at` when it was first seen; `first` the earliest day that the log speaks of, `purged`
+    the days with a report, `missed` the days without a run, `last_report` the digest in the last entry about a report,
+    `broken` how many such entries did not name the one before.
     """
 
     note: str
@@ -45,6 +45,7 @@ class Memory:
     missed: tuple[str, ...] = ()
     last_report: str | None = None
     broken: int = 0
+    earlier: tuple[str, ...] = ()
     format: str = field(default=FORMAT)
 
     @property
@@ -57,14 +58,16 @@ class Memory:
         """What `written` wrote. Raises MemoryRefused."""
         try:
             told: dict[str, Any] = json.loads(content)
-            found = cls(**{**told, "purged": tuple(told["purged"]), "missed": tuple(told["missed"])})
+            lists = {name: tuple(told[name]) for name in ("purged", "missed", "earlier")}
+            found = cls(**{**told, **lists})
             if found.format != FORMAT:
                 raise MemoryRefused("the witness's file is of another format")
             for at in (found.seen_at, found.grown_at):
                 moment(at)
             for day in (*found.purged, *found.missed, *([found.first] if found.first else [])):
                 day_of(day)
-            if found.checkpoint.origin != Verifier.parse(found.key).name or type(found.broken) is not int:
+            named = {Verifier.parse(each).name for each in (found.key, *found.earlier)}
+            if {found.checkpoint.origin} != named or type(found.broken) is not int:
                 raise MemoryRefused("the witness's file says two different things")
         except (ValueError, TypeError, KeyError, AttributeError, NoteRefused, Failed):
             raise MemoryRefused("the witness's file is damaged, or is none") from None

@@ -99,7 +99,12 @@ def _add_purges(routes: APIRouter, purge: Purge, chain: Chain) -> None:
     def get_purges(principal: Caller) -> list[dict[str, Any]]:
         """The reports there are, oldest first: of purged days, and of days that had no run."""
         require(principal, "reports.read", None)
-        return [_purge(entry) for entry in chain.entries()]
+        return listed(chain)
+
+
+def listed(chain: Chain) -> list[dict[str, Any]]:
+    """What is told of each report there is, oldest first."""
+    return [_purge(entry) for entry in chain.entries()]
 
 
 def _kind(entry: Entry) -> str:
@@ -118,6 +123,6 @@ def _purge(entry: Entry) -> dict[str, Any]:
         "digest": entry.body["report"],
         "previous": entry.body["previous"],
         "reported_at": moment(entry.made_at),
-        "entry": entry.seq,
+        "entry": entry.index,
         "report": f"/v1/reports/{entry.body['name']}",
     }

@@ -18,9 +18,6 @@ CONFIRMED_THROUGH: Final = "purge-confirmed-through"
 LOOKED_THROUGH: Final = "purge-looked-through"
 """The last day of which it is settled whether it had a purge run."""
 
-LAST_REPORT: Final = "purge-last-report"
-"""The `seq` of the newest ledger entry that speaks of a report."""
-
 _WRITE: Final = text(
     "INSERT INTO notes (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -51,24 +48,12 @@ def read_day(connection: Connection, name: str) -> Day | None:
         raise Unsound("a stored day is not a day", field=name) from None
 
 
-def read_number(connection: Connection, name: str) -> int | None:
-    """The number noted under a name; None where there is none, or no number."""
-    written = _read(connection, name)
-    return int(written) if written is not None and written.isascii() and written.isdigit() else None
-
-
-def write(connection: Connection, name: str, value: datetime | Day | int | None) -> None:
-    """Note a moment, a day or a number under a name, in place of what was noted; None forgets it."""
+def write(connection: Connection, name: str, value: datetime | Day | None) -> None:
+    """Note a moment or a day under a name, in place of what was noted; None forgets it."""
     if value is None:
         connection.execute(delete(notes).where(notes.c.name == name))
         return
-    match value:
-        case Day():
-            written = str(value.shelf)
-        case datetime():
-            written = value.isoformat()
-        case _:
-            written = str(value)
+    written = str(value.shelf) if isinstance(value, Day) else value.isoformat()
     connection.execute(_WRITE, {"name": name, "value": written})
 
 

@@ -24,7 +24,7 @@ from textkeep.search.documents import milliseconds
 from textkeep.search.held import HeldBy, NamedHold, NothingHeld
 from textkeep.search.held_scan import HeldScan, HeldScans
 from textkeep.search.index import Hit
-from textkeep.search.match import matches, span
+from textkeep.search.match import common, matches, span
 from textkeep.search.query import Query, parse
 from textkeep.search.scan import Scan, Scans
 
@@ -100,7 +100,7 @@ class Finder:
         query = parse(asked)
         after = None if cursor is None else self._cursors.read(cursor, org, _asked(asked, hold))
         now = self._clock()
-        start, until = span(query)
+        start, until = span(query) if named is None else common((span(query), named.span))
         scans = self._scans if named is None else self._held_scans
         scan = scans.of_query(query, org, first=limit + 1, now=now, start=start, until=until, after=after)
         said: dict[str, object] = {"query": asked, "reason": reason, **({} if hold is None else {"hold": hold})}

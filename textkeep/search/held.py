@@ -8,15 +8,18 @@ from textkeep.access.principal import Principal
 from textkeep.archive.rows import Opened
 from textkeep.archive.text import Handle
 from textkeep.errors import NotFound
+from textkeep.search.match import Span
 
 
 @dataclass(frozen=True, slots=True)
 class NamedHold:
-    """A hold in force that somebody named: its organisation, and whether it covers a text."""
+    """A hold in force that somebody named: its organisation, whether it covers a text, and a time outside of which it
+    covers none."""
 
     id: str
     org: Handle
     covers: Callable[[Opened], bool]
+    span: Span = (None, None)
 
 
 class HeldBy(Protocol):

@@ -4,7 +4,7 @@ A shelf of held texts spans all days, so it is walked beside the days and merged
 moment, while its day is purged, is given once.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from heapq import merge
@@ -13,7 +13,7 @@ from typing import Final
 from sqlalchemy import Connection, exists, select
 
 from textkeep.archive.keyring import SecretDestroyed
-from textkeep.archive.shelf import Generation, is_kept
+from textkeep.archive.shelf import Day, Generation, is_kept
 from textkeep.archive.text import Handle
 from textkeep.archive.vault import oldest_unindexed
 from textkeep.search.documents import milliseconds
@@ -102,19 +102,23 @@ class HeldScans:
         """What may match a query, however long ago it was sent; else as with `Scans.of_query`."""
         end = min(until or now + AHEAD, now + AHEAD)
         window = Window(first, None if start is None else milliseconds(start), ceiling(end), after)
-        return self._scan(org, self._scans.plans(query, org), window)
+        return self._scan(org, self._scans.plans(query, org), window, start, end)
 
     def of_pair(self, org: Handle, one: str, other: str, *, first: int, after: Hit, oldest_first: bool) -> HeldScan:
         """What two numbers wrote each other, however long ago; else as with `Scans.of_pair`."""
         window = Window(first, after=after, oldest_first=oldest_first)
         return self._scan(org, self._scans.plans_of_pair(org, one, other), window)
 
-    def _scan(self, org: Handle, plan_of: PlanOf, window: Window) -> HeldScan:
+    def _scan(
+        self, org: Handle, plan_of: PlanOf, window: Window, start: datetime | None = None, end: datetime | None = None
+    ) -> HeldScan:
+        """The walk over the days from `start` on and before `end`; `Scan` asks those in between without bounds."""
         with self._store.reading() as connection:
             named = _shelves(connection)
             since = oldest_unindexed(connection)
-        days = _behind(sorted(name for name in named if not is_kept(name)), window)
         kept = [name for name in named if is_kept(name) and Generation.named(name).org == org]
+        there = [day.shelf for day in (Day.named(name) for name in named if not is_kept(name)) if _in(day, start, end)]
+        days = _behind(there, window)
         if not window.oldest_first:
             days.reverse()
         walk = Scan(self._scans, org, days, plan_of, window, unindexed_since=since)
@@ -126,10 +130,15 @@ class HeldScans:
         return state in LOOKED_AT
 
 
-def _behind(days: list[str], window: Window) -> list[str]:
+def _in(day: Day, start: datetime | None, end: datetime | None) -> bool:
+    """Whether a moment from `start` on and before `end` may lie on a day."""
+    return (start is None or day.end() > start) and (end is None or day.start() < end)
+
+
+def _behind(days: Sequence[str], window: Window) -> list[str]:
     """The days that can hold what comes behind the window's beginning."""
     if window.after is None:
-        return days
+        return list(days)
     there = window.after.id.day.isoformat()
     return [day for day in days if (day >= there if window.oldest_first else day <= there)]
 

@@ -3,7 +3,7 @@
 The index only proposes; a text leaves the archive when `matches` says so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -26,10 +26,7 @@ def span(query: Query) -> Span:
         case Sent(start, until):
             return start, until
         case All(parts):
-            spans = [span(part) for part in parts]
-            starts = [start for start, _ in spans if start is not None]
-            ends = [until for _, until in spans if until is not None]
-            return max(starts, default=None), min(ends, default=None)
+            return common(map(span, parts))
         case Either(parts):
             spans = [span(part) for part in parts]
             starts = [start for start, _ in spans if start is not None]
@@ -38,6 +35,12 @@ def span(query: Query) -> Span:
             return min(starts) if len(starts) == every else None, max(ends) if len(ends) == every else None
         case _:
             return None, None
+
+
+def common(spans: Iterable[Span]) -> Span:
+    """The time that all of these have in common."""
+    starts, ends = zip(*spans, strict=True)
+    return max(filter(None, starts), default=None), min(filter(None, ends), default=None)
 
 
 class _Matching:

@@ -12,7 +12,7 @@ from textkeep.service.commands.auditing import verify, witness
 from textkeep.service.commands.consume import consume
 from textkeep.service.commands.load import load
 from textkeep.service.commands.output import out
-from textkeep.service.commands.report import report
+from textkeep.service.commands.report import report, reports
 from textkeep.service.commands.search import search
 from textkeep.service.commands.up import api, up
 
@@ -34,6 +34,7 @@ for command in (
     search,
     upkeep.purge,
     report,
+    reports,
     upkeep.days,
     upkeep.doctor,
     upkeep.migrate,

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import httpx
 
-from textkeep.errors import Outage, Refusal, TextkeepError
+from textkeep.errors import Malformed, Outage, Refusal, TextkeepError
 
 CONNECT_SECONDS: Final = 5.0
 
@@ -45,15 +45,19 @@ class Answered(TextkeepError):
 class Client:
     """Calls one service. Close it after use."""
 
-    def __init__(self, url: str, secret: str | None, *, certificate: Path | None = None) -> None:
+    def __init__(self, url: str, secret: str | None, *, verify: ssl.SSLContext | bool = True) -> None:
         self._secret = secret
         self._http = httpx.Client(
             base_url=url,
-            verify=_only(certificate) if certificate else True,
+            verify=verify,
             trust_env=False,
             timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
             follow_redirects=False,
         )
+
+    def speaks_for(self, token: str) -> None:
+        """Make every call with this token from here on, and none with file access."""
+        self._secret = token
 
     def answers(self) -> bool:
         """Whether a service answers there at all."""
@@ -77,8 +81,8 @@ class Client:
     ) -> Any:
         """The decoded answer. With `patience`, a busy or silent service is asked again for that many seconds.
 
-        Without `token` the call is made with file access. Raises Answered for a problem document, Outage where
-        nothing answers.
+        Without `token` the call is made with what the client was made for: file access, or a person's token. Raises
+        Answered for a problem document, Outage where nothing answers.
         """
         until = time.monotonic() + patience
         sent = {"Authorization": f"Bearer {token or self._secret}", **(headers or {})}
@@ -95,7 +99,7 @@ class Client:
                 time.sleep(min(wait, max(0.0, until - time.monotonic())))
 
     def content(self, path: str) -> bytes:
-        """The bytes of an answer, with file access. Raises Answered and Outage."""
+        """The bytes of an answer. Raises Answered and Outage."""
         return self._answer("GET", path, {"headers": {"Authorization": f"Bearer {self._secret}"}}).content
 
     def _once(self, method: str, path: str, request: dict[str, Any]) -> Any:
@@ -108,7 +112,8 @@ class Client:
         except httpx.TransportError:
             raise Outage(
                 "the service does not answer",
-                remedy="Start it (`textkeep up`) and run this again: what it had acknowledged is stored.",
+                remedy="Start it (`textkeep up`), or see what TEXTKEEP_URL names, and run this again: what it had"
+                " acknowledged is stored.",
             ) from None
         if response.is_success:
             return response
@@ -144,7 +149,17 @@ def _seconds(written: str | None) -> int | None:
     return int(written) if written is not None and written.isdigit() else None
 
 
-def _only(certificate: Path) -> ssl.SSLContext:
+def trusting(authority: Path | None) -> ssl.SSLContext | bool:
+    """Trust what this system trusts, or the authority (PEM) of an archive elsewhere. Raises Malformed for no PEM."""
+    if authority is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except OSError:
+        raise Malformed("the file holds no certificate that can be read (PEM)", field="TEXTKEEP_URL_CA") from None
+
+
+def only(certificate: Path) -> ssl.SSLContext:
     """Trust the service's own certificate and no other: the command knows it from the archive's folder."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False

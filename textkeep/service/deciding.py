@@ -16,14 +16,17 @@ from textkeep.ingest.returning import Returning
 from textkeep.retention import returns_http
 from textkeep.retention.approvals import http as approvals_http
 from textkeep.retention.approvals.approvals import Approvals
-from textkeep.retention.purging.destruction import Destruction
+from textkeep.retention.purging.destruction import Destruction, Resumed
 from textkeep.retention.returns import Returns
 from textkeep.service.holding import Holds
 from textkeep.store.engine import Store
 
 
 class Decisions:
-    """Who asks for what, who approves it, and what is done then. `returned` hears of each record that came back."""
+    """Who asks for what, who approves it, and what is done then.
+
+    `resumed` raises where a restored keyring waits for two persons; `returned` hears of each record that came back.
+    """
 
     def __init__(
         self,
@@ -36,12 +39,13 @@ class Decisions:
         approvals: Approvals,
         holds: Holds,
         clock: Clock,
+        resumed: Resumed,
         returned: Callable[[], None],
     ) -> None:
         self._store = store
         self._approvals = approvals
         returning = Returning(shelves, papers, vault, directory, clock)
-        permits = Destruction(shelves, keyring, holds.carrying_over(papers))
+        permits = Destruction(shelves, keyring, holds.carrying_over(papers), resumed)
         self.returns = Returns(store, approvals, returning, permits, holds.holding, returned=returned)
 
     def router(self, organisations: Organisations, persons: Persons) -> APIRouter:

@@ -12,7 +12,8 @@ from textkeep.archive.shelf import Day
 from textkeep.directory.records import read_line
 from textkeep.errors import Conflict
 from textkeep.service import demo_feed
-from textkeep.service.wiring import DEMO_NOTE, Archive
+from textkeep.service.credentials import DEMO_NOTE
+from textkeep.service.wiring import Archive
 from textkeep.store.once import insert_once
 from textkeep.store.tables import batches, directory, notes, orgs, tokens
 

@@ -8,7 +8,7 @@ import resource
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,9 @@ CLOCK_LATE: Final = timedelta(hours=26)
 SWAPS: Final = Path("/proc/swaps")
 CORE_PATTERN: Final = Path("/proc/sys/kernel/core_pattern")
 
+
+NAMED: Final = 20
+"""How many of the same sort are named one by one."""
 
 KEYRING_PERMISSIONS: Final = "keyring permissions"
 
@@ -191,6 +194,20 @@ def check_purge(due: int, overdue: int) -> Finding:
         remedy = "`textkeep purge` runs it now and says what stops it; `--dry-run` shows the days."
         return Finding("purge", "fail", f"{overdue} day(s) should have been purged more than 24 hours ago", remedy)
     return Finding("purge", "ok", f"{due} day(s) due, none overdue")
+
+
+def check_tokens(doubtful: Collection[str]) -> Finding:
+    """Every row of a token is as the service wrote it."""
+    if not doubtful:
+        return Finding("tokens", "ok", "each is as it was given out")
+    named = ", ".join(sorted(doubtful)[:NAMED]) + (
+        f" and {len(doubtful) - NAMED} more" if len(doubtful) > NAMED else ""
+    )
+    remedy = (
+        "Somebody wrote to the database past the service; nobody gets in by these. Find out who could, look at"
+        " `textkeep audit`, and give the people concerned new tokens."
+    )
+    return Finding("tokens", "fail", f"{len(doubtful)} row(s) are not as the service wrote them: {named}", remedy)
 
 
 def check_schema(found: str | None, newest: str) -> Finding:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, select
 from textkeep.archive.keyring import Changed, Keyring, KeyringStore
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Malformed, NotFound, Outage, TextkeepError
-from textkeep.ledger import checkpoints, proving
+from textkeep.ledger import checkpoints, key_lost, proving
 from textkeep.ledger.examining import Examined, examine
 from textkeep.ledger.export import Exported, export
 from textkeep.ledger.integrating import integrated
@@ -19,10 +19,12 @@ from textkeep.ledger.keys import KeyFile, Keys
 from textkeep.ledger.published import Folder
 from textkeep.ledger.restoring import PutBack
 from textkeep.ledger.signer import Grant, Signer
+from textkeep.ledger.standing import Standing, standing
 from textkeep.ledger.state import DOCUMENT, State
 from textkeep.ledger.timestamp import TimeAuthority
 from textkeep.retention.approvals.approval import Approval, Kind
 from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.holds.entries import name_again
 from textkeep.retention.signing import Signature
 from textkeep.service.settings import Settings
 from textkeep.store.engine import Store
@@ -90,16 +92,18 @@ class Evidence:
         self._approvals = approvals
         self._clock = clock
         self._authority = authority
+        self._states, self._keys = KeyringState(keyring.documents), Keys(key_file)
+        self._origin: Callable[[], str] = lambda: ORIGIN + keyring.identity()
         self._failed = failed
         self._told: str | None = None
         self._stop, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="signer", daemon=True)
         self.signer = Signer(
             store,
-            KeyringState(keyring.documents),
-            Keys(key_file),
+            self._states,
+            self._keys,
             clock,
-            origin=lambda: ORIGIN + keyring.identity(),
+            origin=self._origin,
         )
         approvals.on_approved("witness", self._change_witness)
 
@@ -112,7 +116,6 @@ class Evidence:
         self._stop.set()
         self._wake.set()
         self._thread.join()
-        self.signer.close()
 
     def through(self, seqs: Collection[int], patience: float) -> Signature:
         """The newest signed checkpoint that holds these entries; one that a witness has signed, where there is one.
@@ -123,7 +126,7 @@ class Evidence:
         until = time.monotonic() + patience
         while True:
             if self._keeps:
-                self.signer.keep_up()
+                self.signer.keep_up(stays=True)
             with self._store.reading() as connection:
                 found = proving.covering(connection, seqs, cosigned=True) or proving.covering(connection, seqs)
             if found is not None:
@@ -187,6 +190,7 @@ class Evidence:
                 "published": newest.size if newest else None,
                 "cosigned_by": sorted(newest.cosigned) if newest else [],
                 "witnesses": checkpoints.active(connection),
+                "key_missing": self._key_missing(connection, state),
             }
         return {
             "origin": state.origin if state else None,
@@ -200,6 +204,12 @@ class Evidence:
             "time": "host clock only" if self._authority is None else "time authority",
         }
 
+    def standing(self) -> Standing:
+        """How it stands, for the doctor and the metrics. Raises Outage and Unsound where the state cannot be read."""
+        state = self.signer.state()
+        with self._store.reading() as connection:
+            return standing(connection, state, key_missing=self._key_missing(connection, state))
+
     def witnesses(self) -> list[dict[str, Any]]:
         """Who is or was a witness, and the largest tree that each has signed."""
         with self._store.reading() as connection:
@@ -212,7 +222,7 @@ class Evidence:
     def put_back(self, folder: Path) -> PutBack:
         """Put entries back that the database has lost, from a static copy. Nothing is signed by that."""
         self._demand_keeps()
-        return self.signer.put_back(Folder(folder))
+        return self.signer.put_back(Folder(folder), name_again)
 
     def resume(self, approval: str) -> dict[str, Any]:
         """Sign on after a refusal, as two persons have agreed; gives how the ledger stands."""
@@ -228,7 +238,27 @@ class Evidence:
         old = self.key()
         return {"old": old, "key": self.signer.rotate(approval, self._grant(approval, "ledger-key", {"old": old}))}
 
-    def _grant(self, approval: str, kind: Kind, must_say: Mapping[str, str]) -> Grant:
+    def recover(self, key: str) -> dict[str, Any]:
+        """Read what was signed last from the database's own checkpoint, where the keyring's store has lost it.
+
+        `key` is the verifier key that signed it. Nothing is signed by that. Raises Conflict where the state is there.
+        """
+        self._demand_keeps()
+        if self.signer.state() is not None:
+            raise Conflict("what was signed last is known; nothing was changed", field="--old", remedy="Leave it out.")
+        with self._store.reading() as connection:
+            state = key_lost.recovered(connection, self._origin(), key)
+        self._states.swap(None, state.written())
+        return self.status()
+
+    def replace(self, approval: str) -> dict[str, Any]:
+        """Go on with a new key where the one in use was lost, as two persons have agreed; gives both verifier keys."""
+        self._demand_keeps()
+        state = self._state()
+        lost = {"lost": state.key, "size": state.size, "root": state.root}
+        return {"lost": state.key, "key": self.signer.replace(approval, self._grant(approval, "ledger-key", lost))}
+
+    def _grant(self, approval: str, kind: Kind, must_say: Mapping[str, object]) -> Grant:
         """Uses an approval whose request says exactly what is about to be done."""
 
         def grant(connection: Connection) -> dict[str, str]:
@@ -260,6 +290,17 @@ class Evidence:
         if state is None:
             raise NotFound("nothing is signed yet", remedy="Start the archive: `textkeep up`, or `keep`.")
         return state
+
+    def _key_missing(self, connection: Connection, state: State | None) -> bool | None:
+        """Whether the key that signed is not on this machine; None where this process must not read it."""
+        if not self._keeps:
+            return None
+        try:
+            if state is None:
+                return not self._keys.all() and checkpoints.newest(connection) is not None
+            return self._keys.signer(state.key) is None
+        except TextkeepError:
+            return True
 
     def _demand_keeps(self) -> None:
         if not self._keeps:

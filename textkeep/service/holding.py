@@ -50,7 +50,7 @@ class Holds:
         self._organisations = organisations
         self._clock = clock
         rows, copies = HoldRows(keyring, sealer, organisations), HoldCopies(keyring.documents, sealer)
-        self.holding = Holding(store, rows, copies, shelves, organisations, clock, told=told)
+        self.holding = Holding(store, rows, copies, shelves, organisations, approvals.attempts, clock, told=told)
         self.releasing = Releasing(store, self.holding, copies, approvals, clock)
         self.agreement = Agreement(store, self.holding, rows, copies, organisations, clock)
 

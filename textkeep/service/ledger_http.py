@@ -61,6 +61,14 @@ class Agreed(BaseModel):
     approval: Annotated[str, Field(pattern=r"^a-[0-9a-f]{16}$")]
 
 
+class Known(BaseModel):
+    """The verifier key that auditors know."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    key: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
 def router(store: Store, evidence: Evidence, vault: Vault, clock: Clock) -> APIRouter:
     """The routes under `/ledger`, `/v1/ledger`, `/local/ledger`, and `GET /v1/batches/{id}/proof`."""
     routes = APIRouter()
@@ -209,3 +217,13 @@ def _add_local(routes: APIRouter, evidence: Evidence) -> None:
     def rotate(_: Local, agreed: Agreed) -> dict[str, Any]:
         """Change the key, as two persons have agreed."""
         return evidence.rotate(agreed.approval)
+
+    @routes.post("/local/ledger/replace", include_in_schema=False)
+    def replace(_: Local, agreed: Agreed) -> dict[str, Any]:
+        """Go on with a new key where the one in use was lost, as two persons have agreed."""
+        return evidence.replace(agreed.approval)
+
+    @routes.post("/local/ledger/recover", include_in_schema=False)
+    def recover(_: Local, known: Known) -> dict[str, Any]:
+        """Read what was signed last from the database, where the keyring's store has lost it together with the key."""
+        return evidence.recover(known.key)

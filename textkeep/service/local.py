@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from textkeep.errors import Unsound
-from textkeep.service.client import Client
+from textkeep.errors import Malformed, Unsound
+from textkeep.service.client import Client, only
 from textkeep.service.folder import WAIT_SECONDS, Address, Folder, Held, address, held, keep_files_private
 from textkeep.service.parts import Part
 from textkeep.service.settings import Settings
@@ -30,9 +30,16 @@ def reach(settings: Settings, command: str, *, create: bool = False, destroys: b
 
     Without `destroys`, one that is opened beside others of a shared archive destroys nothing and forgets no root.
 
-    Raises Unsound where there is no archive and `create` is not set, Held where another command has the folder for
+    Raises Malformed where the settings name an archive elsewhere, for which a token is needed (`asking`), Unsound where
+    there is no archive and `create` is not set, Held where another command has the folder for
     longer than WAIT_SECONDS, Outage where an engine does not answer.
     """
+    if settings.url is not None:
+        raise Malformed(
+            f"`textkeep {command}` works on the archive's own files and settings, and TEXTKEEP_URL names one elsewhere",
+            field="TEXTKEEP_URL",
+            remedy="Run it on the archive's machine, without TEXTKEEP_URL.",
+        )
     if not create and not (settings.folder / "textkeep.db").exists() and settings.database_url is None:
         raise Unsound(
             "there is no archive in this folder",
@@ -85,7 +92,7 @@ def _answering(holder: Address | None) -> Client | None:
     """A client of the holder, where it is a service and does answer: the address may be that of a holder before."""
     if holder is None or holder.url is None:
         return None
-    client = Client(holder.url, holder.secret, certificate=Path(holder.certificate) if holder.certificate else None)
+    client = Client(holder.url, holder.secret, verify=only(Path(holder.certificate)) if holder.certificate else True)
     if client.answers():
         return client
     client.close()

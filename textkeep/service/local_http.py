@@ -19,6 +19,7 @@ from textkeep.archive.text import Handle
 from textkeep.errors import Forbidden, NotFound
 from textkeep.ledger import log
 from textkeep.ledger.log import moment
+from textkeep.retention.http import listed
 from textkeep.retention.reports import http as reports_http
 from textkeep.service.own_token import leave_own, os_user
 from textkeep.service.wiring import Archive
@@ -128,7 +129,7 @@ def _add_state(routes: APIRouter, archive: Archive) -> None:
         """The entries, as they were written, with their places in the log; at most 1,000, `after` leads on."""
         require(principal, "health.read", None)
         with archive.store.reading() as connection:
-            found = log.entries(connection, shelf=shelf, after=after)[:MOST_ENTRIES]
+            found = log.page(connection, shelf=shelf, after=after, limit=MOST_ENTRIES)
         told = [
             {
                 "seq": each.seq,
@@ -141,6 +142,12 @@ def _add_state(routes: APIRouter, archive: Archive) -> None:
             for each in found
         ]
         return {"entries": told, "after": found[-1].seq if len(found) == MOST_ENTRIES else None}
+
+    @routes.get("/reports")
+    def list_reports(principal: Local) -> list[dict[str, Any]]:
+        """Every report: whoever has the files has theirs too."""
+        require(principal, "health.read", None)
+        return listed(archive.chain)
 
     @routes.get("/reports/{shelf}/{form}")
     def show_report(principal: Local, shelf: str, form: reports_http.Form) -> Response:

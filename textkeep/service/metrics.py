@@ -125,6 +125,7 @@ class _Archive(Collector):
                 for read in (self._index, self._coverage, self._days, self._runs):
                     told += read(connection)
                 told += self._nodes(connection, engines_now)
+            told += self._ledger()
         except TextkeepError:
             told = []
         yield _gauge("textkeep_database_up", "Whether the database answers.", bool(told))
@@ -176,6 +177,25 @@ class _Archive(Collector):
             yield _gauge(
                 "textkeep_purge_last_run_timestamp_seconds", "When the last purge run began.", last.timestamp()
             )
+
+    def _ledger(self) -> Iterator[Metric]:
+        found, now = self._state.ledger_stands(), self._state.clock()
+        if isinstance(found, TextkeepError):  # the keyring's store is silent, or what is signed cannot be read
+            return
+        late = 0.0 if found.waiting_since is None else (now - found.waiting_since).total_seconds()
+        yield _gauge("textkeep_ledger_waiting_entries", "Ledger entries that are not signed yet.", found.waiting)
+        yield _gauge("textkeep_ledger_waiting_seconds", "How long the oldest of them has waited.", max(late, 0.0))
+        yield _gauge("textkeep_ledger_refused", "Whether signing was refused.", found.refused is not None)
+        if found.key_missing is not None:
+            yield _gauge("textkeep_ledger_key_missing", "Whether the ledger's key is not there.", found.key_missing)
+        if found.signed_at is not None:
+            age = (now - found.signed_at).total_seconds()
+            yield _gauge("textkeep_ledger_checkpoint_age_seconds", "How old the last checkpoint is.", max(age, 0.0))
+        yield _gauge("textkeep_ledger_witnesses", "Witnesses that are set.", len(found.heard))
+        if found.heard:
+            silent = (now - min(found.heard.values())).total_seconds()
+            what = "How long the most silent witness has not cosigned."
+            yield _gauge("textkeep_ledger_witness_age_seconds", what, max(silent, 0.0))
 
     def _nodes(self, connection: Connection, now: datetime) -> Iterator[Metric]:
         alive = GaugeMetricFamily("textkeep_nodes", "Processes that are there, by kind.", labels=["kind"])

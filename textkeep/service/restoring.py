@@ -120,10 +120,18 @@ def _read(file: Path) -> bytes:
             raise Malformed("this is no backup of a keyring", field="FILE")
         return file.read_bytes()
     except OSError:
-        raise Malformed("the backup cannot be read", field="FILE") from None
+        raise Malformed(
+            "the backup cannot be read; nothing was restored",
+            field="FILE",
+            remedy="Name a file that this user can read: keyring-....backup, in the folder of the backups.",
+        ) from None
 
 
 def _folder_of_key(kind: str, keys: Path | None) -> str:
     if kind == "local" and keys is None:
-        raise Malformed("the key of this backup is a file: say in which folder it lies", field="--keys")
+        raise Malformed(
+            "the key of this backup is a file; nothing was restored",
+            field="--keys",
+            remedy="Say in which folder it lies: --keys DIR.",
+        )
     return str(keys) if kind == "local" else ""

@@ -25,7 +25,7 @@ from textkeep.store.engine import Store
 
 
 class Searching:
-    """Everything that writes or asks the index of one archive."""
+    """Everything that writes or asks the index of one archive; texts are found and read by the clock `serves`."""
 
     def __init__(
         self,
@@ -39,6 +39,7 @@ class Searching:
         index: IndexDriver,
         holds: HeldBy,
         clock: Clock,
+        serves: Clock,
         failed: Callable[[TextkeepError], None],
     ) -> None:
         tokens, vocabulary = Tokens(keyring), Vocabulary(papers)
@@ -46,5 +47,5 @@ class Searching:
         self.reconciler = Reconciler(store, shelves, vault, tokens, index, self.follower, clock, failed=failed)
         scans = Scans(store, tokens, vocabulary, index)
         held = HeldScans(store, scans)
-        self.finder = Finder(vault, scans, Cursors(keyring), activity, clock, held, holds)
-        self.reader = Reader(vault, scans, organisations, activity, clock, held, holds)
+        self.finder = Finder(vault, scans, Cursors(keyring), activity, serves, held, holds)
+        self.reader = Reader(vault, scans, organisations, activity, serves, held, holds)

@@ -28,6 +28,8 @@ TOKENS: Final = ("pkcs11", "aws")
 POSTGRESQL: Final = "postgresql"
 POSTGRESQL_PORT: Final = 5432
 
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
 OTHERS: Final = frozenset({"TEXTKEEP_SHARED"})
 """Names that are the tests' own and no setting of the archive; so is whatever begins with TEXTKEEP_TEST_."""
 
@@ -66,6 +68,8 @@ class Settings(BaseSettings):
     time_authority_ca: Path | None = None
     capabilities: str = ""
     token: SecretStr | None = None
+    url: str | None = Field(default=None, repr=False)
+    url_ca: Path | None = None
 
     @classmethod
     def load(cls, data: Path | None = None) -> Self:
@@ -181,6 +185,13 @@ class Settings(BaseSettings):
             authority is None or (authority.scheme in ("http", "https") and bool(authority.netloc)),
             "TIME_AUTHORITY",
             "asks time authorities (RFC 3161) over HTTP: https://host/path",
+        )
+        elsewhere = _split(self.url)
+        near = elsewhere is not None and elsewhere.scheme == "http" and elsewhere.hostname in LOOPBACK
+        _only(
+            elsewhere is None or near or (elsewhere.scheme == "https" and bool(elsewhere.netloc)),
+            "URL",
+            "sends tokens to an archive elsewhere over TLS only: https://host:8400",
         )
         _only(not self.capabilities.strip(), "CAPABILITIES", "has no capability that can be opened")
         _only(

@@ -11,13 +11,14 @@ from textkeep.archive.keyring import HOUSE_SECRET, Keyring
 from textkeep.archive.vault import Vault
 from textkeep.clock import Clock
 from textkeep.errors import TextkeepError, Unsound
+from textkeep.ledger.standing import Standing
 from textkeep.retention import policy
 from textkeep.retention.clockmark import ClockMark
 from textkeep.retention.purging import days
 from textkeep.search import damaged
 from textkeep.search.follower import Follower
 from textkeep.search.index import IndexDriver
-from textkeep.service import doctor, doctor_engines
+from textkeep.service import doctor, doctor_engines, doctor_ledger
 from textkeep.service.doctor import Finding
 from textkeep.service.parts import Part
 from textkeep.service.probing import Probe
@@ -54,6 +55,9 @@ class State:
     follows: Callable[[], bool | None]
     probe: Probe
     """Of the index, which may not answer at all."""
+    ledger: Callable[[], Standing]
+    doubtful: Callable[[], Collection[str]]
+    """The tokens whose rows the service did not write so."""
     index_warnings: Callable[[], Collection[str]] = tuple
     same_server: Callable[[], bool] | None = None
     """Whether keyring and data lie on one server; None where one of them lies on none."""
@@ -66,6 +70,13 @@ class State:
         """The slices that wait for ever because a text of theirs does not open, as any follower has found them."""
         with self.store.reading() as connection:
             return damaged.published(connection)
+
+    def ledger_stands(self) -> Standing | TextkeepError:
+        """How the ledger stands, or why that cannot be told."""
+        try:
+            return self.ledger()
+        except TextkeepError as error:
+            return error
 
     def engines_now(self) -> datetime:
         """What the database's clock says, by which processes are seen; the host's where it has none of its own."""
@@ -118,6 +129,8 @@ class State:
                 dead=not self.following(),
             ),
             doctor.check_purge(len(due), len(overdue)),
+            *doctor_ledger.check_ledger(self.ledger_stands(), now),
+            doctor.check_tokens(self.doubtful()),
             *self._examine_engines(now),
         ]
 

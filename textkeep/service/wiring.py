@@ -6,11 +6,8 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any, Final, Self
 
-from sqlalchemy import Connection, select
-
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.rules import FILE_ACCESS_ROLES
-from textkeep.access.tokens import Tokens
 from textkeep.archive.activity import Activity
 from textkeep.archive.batch import Batch, Receipt
 from textkeep.archive.drivers.keyring_file import FolderStore
@@ -34,12 +31,13 @@ from textkeep.errors import TextkeepError, Unsound
 from textkeep.ingest.door import Door
 from textkeep.ingest.intake import Intake
 from textkeep.ingest.quarantine import Quarantine
-from textkeep.ledger import log
 from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.latest import Latest
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.search.index import IndexDriver
 from textkeep.service import opening
 from textkeep.service.alone import Alone, check_shared
+from textkeep.service.credentials import entry_marks, mark_earlier, tokens_of
 from textkeep.service.deciding import Decisions
 from textkeep.service.doctor import Finding
 from textkeep.service.evidence import Evidence, authority_of
@@ -56,15 +54,6 @@ from textkeep.service.settings import LOCAL_ROOT, Settings, in_one_database
 from textkeep.service.state import State
 from textkeep.store import schema
 from textkeep.store.engine import Store
-from textkeep.store.tables import notes
-
-DEMO_NOTE: Final = "demo"
-"""The note that marks an archive of made-up texts."""
-
-
-def is_demo(connection: Connection) -> bool:
-    """Whether the archive is one of made-up texts."""
-    return connection.execute(select(notes.c.name).where(notes.c.name == DEMO_NOTE)).first() is not None
 
 
 class Archive:
@@ -94,6 +83,8 @@ class Archive:
         self.migrated = migrated
         self.nodes = Nodes(store, keyring, secrets.token_hex(8), kind, clock) if settings.shared else None
         """The processes of a shared archive; None where there is one."""
+        self.serves = Latest(store, clock)
+        store.mark_with(entry_marks(keyring))
         self._opened = ExitStack()
         self._started: list[Callable[[], None]] = []
         self._build_vault()
@@ -150,13 +141,7 @@ class Archive:
         )
         held, tags = self.holds.holding.covering, Tags(self.keyring)
         self.vault = Vault(self.store, self.shelves, self.sealer, tags, self.papers, self.clock, held)
-        self.tokens = Tokens(
-            self.store,
-            self.persons,
-            self.clock,
-            lambda connection, body: log.append(connection, "token", body, now=self.clock()),
-            demo=is_demo,
-        )
+        self.tokens = tokens_of(self.store, self.persons, self.keyring, self.clock)
 
     def _build_evidence(self) -> None:
         self.keys = keys_of(DRIVERS, self.settings, self.keyring, self.store, self.approvals, self.clock)
@@ -179,6 +164,7 @@ class Archive:
             self.index,
             self.holds.in_search(),
             self.clock,
+            self.serves,
             self._failed,
         )
         self.follower, self.reconciler = searching.follower, searching.reconciler
@@ -191,11 +177,12 @@ class Archive:
         self.door = Door(self._take, writers=2 if self.store.shared else 1)
         held = self.holds.in_quarantine()
         self.quarantine = Quarantine(
-            self.store, self.shelves, self.papers, self.organisations, self.activity, self.clock, held
+            self.store, self.shelves, self.papers, self.organisations, self.activity, self.serves, held
         )
 
         parts = (self.store, self.shelves, self.keyring, self.papers, self.vault, self.directory)
-        self.decisions = Decisions(*parts, self.approvals, self.holds, self.clock, self.follower.wake)
+        resumed = self.keys.resuming.check
+        self.decisions = Decisions(*parts, self.approvals, self.holds, self.clock, resumed, self.follower.wake)
 
     def _build_retention(self) -> None:
         self.keeper = Keeper(
@@ -230,6 +217,8 @@ class Archive:
             self.clock,
             self._follows,
             Probe(lambda: self.index.exists(Day.of(self.clock()).shelf)),
+            self.evidence.standing,
+            self.tokens.doubtful,
             *_engines(self.settings, self.index),
         )
         self.metrics = Metrics(self.state, self.door, self.sealer)
@@ -270,6 +259,7 @@ class Archive:
         with self.store.transaction() as connection:
             person = self.persons.handle_of(connection, os_user())
         self.local = Principal(person, LOCAL, FILE_ACCESS_ROLES, None)
+        mark_earlier(self.tokens, self.store, self.keyring, self.clock)
         self.holds.agree()
         self.keys.resuming.record(person.hex())
 
@@ -287,6 +277,7 @@ class Archive:
         """End every thread, the last one started first, then give index, database and keyring back."""
         while self._started:
             self._started.pop()()
+        self.evidence.signer.close()
         self._opened.close()
 
     def unindexed_since(self) -> datetime | None:

@@ -16,6 +16,11 @@ def ticks(moment: datetime) -> int:
     return (moment - _EPOCH) // _TICK
 
 
+def ticks_of(seconds: float) -> int:
+    """So many seconds, in the same unit."""
+    return timedelta(seconds=seconds) // _TICK
+
+
 class Instant(TypeDecorator[datetime]):
     """A moment in UTC, stored as whole microseconds since 1970, so that it compares alike on every engine."""
 

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from textkeep.errors import Outage, TextkeepError, Unsound
 from textkeep.store import postgres, sqlite
+from textkeep.store.marks import OPTION, Marks
 from textkeep.store.sqlite import PRAGMAS, WAIT_MS
 
 READERS: Final = 16
@@ -85,6 +86,12 @@ class Store:
     def shared(self) -> bool:
         """Whether other processes may write to it at the same time."""
         return self.dialect == "postgresql"
+
+    def mark_with(self, marks: Marks) -> None:
+        """Have its connections carry what marks rows (`marks.py`). For whoever opened it, before anybody uses it."""
+        alone = self._reader is self._writer
+        self._writer = self._writer.execution_options(**{OPTION: marks})
+        self._reader = self._writer if alone else self._reader.execution_options(**{OPTION: marks})
 
     def clock(self) -> datetime | None:
         """What the database's own clock says; None where it has none but the host's."""

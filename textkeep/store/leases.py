@@ -46,7 +46,7 @@ class Leases:
 
         Raises LeaseLost where it has none, or another one has it.
         """
-        until = self._now(connection) + timedelta(seconds=seconds)
+        until = postgres.from_now(seconds) if self._store.shared else self._clock() + timedelta(seconds=seconds)
         mine = (leases.c.name == name, leases.c.holder == holder)
         if connection.execute(update(leases).where(*mine).values(until=until)).rowcount != 1:
             raise LeaseLost("another process does this work now; nothing of this step was done")

@@ -12,10 +12,23 @@ from typing import Any, ClassVar, Final, Literal
 
 import psycopg
 from psycopg.errors import _WaitTimeout as _Silent
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    cast,
+    create_engine,
+    event,
+    extract,
+    func,
+    text,
+)
 from sqlalchemy.pool import QueuePool
 
 from textkeep.errors import Unsound
+from textkeep.store.columns import ticks_of
 
 CONNECT_SECONDS: Final = 5
 """How long making a connection may take."""
@@ -175,6 +188,12 @@ def now(connection: Connection) -> datetime:
     """What the server's clock says right now."""
     told: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return told.astimezone(UTC)
+
+
+def from_now(seconds: float) -> ColumnElement[int]:
+    """So many seconds after what the server's clock says then, as moments are stored: told by the server itself."""
+    epoch = extract("epoch", func.clock_timestamp())
+    return cast(epoch * 1_000_000, BigInteger) + ticks_of(seconds)
 
 
 def grant(connection: Connection, role: str, rights: Mapping[str, str]) -> None:

@@ -94,13 +94,15 @@ ledger_entries = Table(
     Column("made_at", Instant, nullable=False),
     Column("leaf_index", BigInteger),
     Column("batch", Text, index=True),
+    Column("mark", LargeBinary),
     Index("ledger_entries_leaf", "leaf_index", unique=True),
     Index("ledger_entries_kind", "kind"),
     sqlite_autoincrement=True,
 )
 """Canonical JSON entries written in the transaction they speak of; `leaf_index` is given when one is integrated.
 
-`batch` is the member of that name, so that a receipt finds its entries. A row with a negative `leaf_index` was found
+`batch` is the member of that name, so that a receipt finds its entries; `mark` shows the signer that the service wrote
+the entry, and says nothing once it is signed. A row with a negative `leaf_index` was found
 altered and set aside: the true entry stands in its place again, in a row of its own.
 """
 
@@ -147,6 +149,7 @@ tokens = Table(
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
     Column("side", Text),
+    Column("mark", LargeBinary),
     ForeignKeyConstraint(["person", "side"], ["sides.person", "sides.side"], name="tokens_side_of_person"),
     CheckConstraint(
         "revoked_at IS NOT NULL OR roles NOT LIKE '%approver%' OR COALESCE(side, '') IN ('approves', 'both')",
@@ -160,7 +163,8 @@ tokens = Table(
 )
 """Bearer tokens by SHA-256. `roles` is space-separated; `orgs` hex handles likewise, or `*`.
 
-`side` is that of the roles in the table `sides`; a token that was ended has none.
+`side` is that of the roles in the table `sides`; a token that was ended has none. `mark` binds every other column
+under a key that is not in the database: a row without the right one is refused like a token that is none.
 """
 
 purges = Table(

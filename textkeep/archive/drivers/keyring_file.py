@@ -64,13 +64,14 @@ class FolderStore:
         except OSError as exc:
             raise Outage("the keyring cannot be written", retry_after=30) from exc
 
-    def names(self, prefix: str) -> list[str]:
-        """The documents that begin so; what a crash left half written is none."""
+    def all(self, prefix: str) -> dict[str, bytes]:
+        """The documents whose names begin so; what a crash left half written is none."""
         try:
-            found = [path.name for path in self._folder.iterdir() if path.is_file()]
+            there = [path.name for path in self._folder.iterdir() if path.is_file()]
         except OSError as exc:
             raise Outage("the keyring cannot be read", retry_after=30) from exc
-        return sorted(name for name in found if name.startswith(prefix) and not name.endswith(HALF))
+        named = sorted(name for name in there if name.startswith(prefix) and not name.endswith(HALF))
+        return {name: body for name in named if (body := self.read(name)) is not None}
 
     def _half(self, name: str) -> Path:
         return self._folder / f"{name}{HALF}"

@@ -38,7 +38,7 @@ _OPTIONS: Final = (
 )
 _READ: Final = "SELECT body FROM keyring_documents WHERE name = %s"
 _DIGEST: Final = "SELECT sha256(body) FROM keyring_documents WHERE name = %s"
-_NAMES: Final = "SELECT name FROM keyring_documents WHERE starts_with(name, %s)"
+_ALL: Final = "SELECT name, body FROM keyring_documents WHERE starts_with(name, %s)"
 _INSERT: Final = "INSERT INTO keyring_documents (name, body) VALUES (%s, %b) ON CONFLICT DO NOTHING"
 _UPDATE: Final = "UPDATE keyring_documents SET body = %b WHERE name = %s AND sha256(body) = %b"
 
@@ -114,11 +114,11 @@ class SqlStore:
         if written != 1:
             raise Changed("the keyring was changed by somebody else")
 
-    def names(self, prefix: str) -> list[str]:
-        """The documents that begin so."""
+    def all(self, prefix: str) -> dict[str, bytes]:
+        """The documents whose names begin so."""
         with self._connected() as connection:
-            found = connection.cursor().execute(_NAMES, (prefix,)).fetchall()
-        return sorted(str(row[0]) for row in found)
+            found = connection.cursor().execute(_ALL, (prefix,)).fetchall()
+        return {str(name): bytes(body) for name, body in sorted(found)}
 
     def place(self) -> "Place":
         """Where the documents lie, as the server tells."""

@@ -1,7 +1,8 @@
 """Approvals: what one person asks for and another one decides, within 24 hours, bound to the exact request, once.
 
-The request lies sealed under purpose `hold`, bound to every clear column of its row but the use: a row that somebody
-edits past the service (who asked, who decided, how, which digest) does not open, and nothing is done with it.
+The request lies sealed under purpose `hold`, bound to every clear column of its row: a row that somebody edits past the
+service (who asked, who decided, how, which digest, whether it was used) does not open, and nothing is done with it. One
+that is put back as it was before its use is told by the ledger, which names the approval in what was done with it.
 """
 
 import json
@@ -20,7 +21,7 @@ from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import RETENTION
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.clock import Clock
-from textkeep.errors import Conflict, Malformed, Refusal
+from textkeep.errors import Conflict, Forbidden, Malformed, Refusal
 from textkeep.ledger import log
 from textkeep.retention import notes
 from textkeep.retention.approvals import approval as words
@@ -34,6 +35,9 @@ LISTED: Final = 200
 """How many requests of one sort a list holds, newest first."""
 
 REASON_CHARACTERS: Final = 1_000
+
+USES: Final = ("release", "returned", "restore", "key-change", "witness-change")
+"""The kinds of entries of what is done with an approval."""
 
 Act = Callable[[Connection, Approval], Mapping[str, Any] | None]
 """What an approval sets going, in its own transaction; gives what the approver is told. What it raises undoes all."""
@@ -110,6 +114,8 @@ class Approvals:
         same request waits already.
         """
         rules.require(principal, ASKING[kind], org)
+        if org is None and principal.orgs is not None:
+            raise Forbidden("what concerns the whole house is asked for by a token of every organisation")
         digest = words.digest_of(kind, subject, request)
         now = self.now(connection)
         same = (approvals.c.kind == kind, approvals.c.subject == subject, approvals.c.digest == digest)
@@ -227,10 +233,14 @@ class Approvals:
         now = self.now(connection)
         words.must_be_usable(known, kind, digest, now)
         used = replace(self._open(connection, known), used_at=now)
-        changed = connection.execute(
-            update(approvals).where(approvals.c.id == known.id, approvals.c.used_at.is_(None)).values(used_at=now)
+        unused = (approvals.c.id == known.id, approvals.c.used_at.is_(None))
+        done = log.names_approval(connection, USES, known.id)
+        changed = (
+            None
+            if done
+            else connection.execute(update(approvals).where(*unused).values(used_at=now, sealed=self._seal(used)))
         )
-        if changed.rowcount != 1:
+        if changed is None or changed.rowcount != 1:
             raise words.NotApproved("it was done already")
         return used
 
@@ -331,7 +341,7 @@ def _owner(made: Approval) -> Handle:
 
 
 def _bound(made: Approval) -> list[bytes]:
-    """What binds a request to its row: every clear column but the use. Moments are 8 bytes, none is no bytes."""
+    """What binds a request to its row: every clear column. Moments are 8 bytes, none is no bytes."""
     return [
         b"approval",
         made.id.encode(),
@@ -344,6 +354,7 @@ def _bound(made: Approval) -> list[bytes]:
         made.decided_by or b"",
         _at(made.decided_at),
         (made.outcome or "").encode(),
+        _at(made.used_at),
     ]
 
 

@@ -13,7 +13,10 @@ from textkeep.ledger import log
 from textkeep.store.engine import Store
 
 AGAIN_AFTER: Final = timedelta(hours=1)
-"""For how long the same attempt of the same person is only counted; the next entry says how many there were."""
+"""For how long the same attempt of the same person is only counted, in this process's memory.
+
+The next entry says how many that were (`before`). What was counted when the process ended is not said by any.
+"""
 
 REMEMBERED: Final = 10_000
 """How many attempts are remembered at once; past that, all are written anew."""
@@ -82,6 +85,5 @@ class Attempts:
         """
         verdict = decide(principal, action, org)
         if isinstance(verdict, Denied):
-            why = "role" if isinstance(decide(principal, action, None), Denied) else "organisation"
-            self.record(principal, what, why, subject=subject)
+            self.record(principal, what, verdict.why, subject=subject)
             raise Forbidden(verdict.reason)

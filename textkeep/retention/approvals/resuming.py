@@ -4,6 +4,7 @@ The keyring's store says that it was restored, the ledger says that two persons 
 is put back once more, nor a keyring that is, takes that word from the restore before it.
 """
 
+from contextlib import nullcontext
 from typing import Any, Final
 
 from sqlalchemy import Connection, select
@@ -40,17 +41,17 @@ class Resuming:
         self._approvals = approvals
         self._clock = clock
 
-    def waiting(self) -> dict[str, Any] | None:
-        """The restore that nobody has resumed, or None."""
+    def waiting(self, connection: Connection | None = None) -> dict[str, Any] | None:
+        """The restore that nobody has resumed, or None; asked in the caller's transaction, where one is given."""
         found = restoring.restored(self._documents)
         if found is None:
             return None
-        with self._store.reading() as connection:
-            return None if self._said(connection, "resumed", found["id"]) else found
+        with nullcontext(connection) if connection is not None else self._store.reading() as inside:
+            return None if self._said(inside, "resumed", found["id"]) else found
 
-    def check(self) -> None:
-        """Raises Restored where a restore waits to be resumed. Whatever destroys anything asks first."""
-        found = self.waiting()
+    def check(self, connection: Connection | None = None) -> None:
+        """Raises Restored where a restore waits to be resumed. Whatever destroys anything asks in its transaction."""
+        found = self.waiting(connection)
         if found is not None:
             raise Restored(f"the keyring was restored from the backup of {found['made_at']}, and nobody has resumed")
 

@@ -4,9 +4,9 @@ It runs where keys are and only reads: a snapshot for each part and each shelf, 
 it calls `unknown`. It mends nothing; what a start or a run mends is on record, and told as a repair.
 """
 
-import time
+import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
 from sqlalchemy import Connection, select
@@ -16,7 +16,7 @@ from textkeep.archive.papers import Papers
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelf import STATES
 from textkeep.clock import Clock
-from textkeep.errors import NotFound, Unsound
+from textkeep.errors import NotFound, Outage, Unsound
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.integrating import integrated
 from textkeep.ledger.note import Verifier
@@ -25,23 +25,29 @@ from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.audit import book as audit_book
 from textkeep.retention.audit.batches import BatchesAudit
 from textkeep.retention.audit.closed import ClosedAudit
+from textkeep.retention.audit.coverage import coverage, shelves_with_texts
+from textkeep.retention.audit.erased import ErasedAudit
 from textkeep.retention.audit.findings import Finding, Line
 from textkeep.retention.audit.holds import HoldsAudit
 from textkeep.retention.audit.ledger import LedgerAudit, trusted
 from textkeep.retention.audit.names import NamesAudit
 from textkeep.retention.audit.reports import ReportsAudit
 from textkeep.retention.audit.rows import RowsAudit
-from textkeep.retention.audit.shelves import ShelvesAudit
+from textkeep.retention.audit.shelves import DROPPED, ShelvesAudit
 from textkeep.retention.holds.agreement import Agreement
 from textkeep.retention.reports.folder import ReportFolder
+from textkeep.search.comparing import Comparing
 from textkeep.store.engine import Store, Vanished
 from textkeep.store.tables import papers_name, shelf_tables, shelves, texts_name
 
 TRIES: Final = 3
 """How often a part is read again where somebody was at work on it in that very moment."""
 
+MOVING: Final = 60
+"""How often the log is looked at again while more and more is being signed."""
+
 PAUSE: Final = 1.0
-"""Seconds between two of these: longer than signing takes."""
+"""Seconds between two looks at the log: longer than signing takes."""
 
 __all__ = ["Audit", "Finding"]
 
@@ -60,6 +66,7 @@ class Audit:
         approvals: Approvals,
         folder: ReportFolder,
         clock: Clock,
+        comparing: Comparing | None = None,
     ) -> None:
         self._store = store
         self._keyring = keyring
@@ -70,29 +77,47 @@ class Audit:
         self._approvals = approvals
         self._folder = folder
         self._clock = clock
+        self._comparing = comparing
+        self._leaving = threading.Event()
+
+    def interrupt(self) -> None:
+        """End it at the next portion; whoever runs it gets Outage. For another thread."""
+        self._leaving.set()
 
     def run(self, shelf: str | None = None) -> list[Finding]:
         """Look at everything, or at one shelf. Raises NotFound for a shelf that is none, Outage."""
-        found = [] if shelf is not None else self._ledger()
+        return list(self.each(shelf))
+
+    def each(self, shelf: str | None = None) -> Generator[Finding, None, None]:
+        """The findings, part by part as they are made; no snapshot is held between them. Raises like `run`.
+
+        What raises has shown nothing beyond what it gave: an audit that did not come to its end is none.
+        """
+        if shelf is None:
+            yield from self._ledger()
         with self._store.reading() as connection:
             carried = audit_book.carried_from(connection)
             of_shelves = ShelvesAudit(connection, self._keyring, carried)
             whole = of_shelves.findings()
             keys = self._keys(connection)
+            indexed = shelves_with_texts(connection)
         if shelf is not None and shelf not in of_shelves.rows:
             raise NotFound("there is no shelf of that name", field="--shelf", remedy="`textkeep days` lists the days.")
-        found += whole if shelf is None else [each for each in whole if shelf in each.said]
+        yield from (each for each in whole if shelf is None or shelf in each.said)
         came_back = self._came_back()
         for name, row in of_shelves.rows.items():
             if shelf in (None, name) and (name in of_shelves.used or row.state != "open" or shelf is not None):
-                found += self._again(self._shelf(name, carried.get(name, array("q")), came_back, keys))
+                yield from self._again(self._shelf(name, carried.get(name, array("q")), came_back, keys))
+            if shelf in (None, name) and name in indexed:
+                self._go_on()
+                yield from coverage(self._comparing, name, indexed[name])
         if shelf is None:
             for part in (self._batches, self._holds, self._names, self._reports):
-                found += self._again(part)
-        return found
+                yield from self._again(part)
 
     def _again(self, part: Callable[[Connection], list[Finding]]) -> list[Finding]:
         """A part, in a snapshot of its own; once more where a shelf went in that moment."""
+        self._go_on()
         for _ in range(TRIES - 1):
             try:
                 with self._store.reading() as connection:
@@ -102,16 +127,23 @@ class Audit:
         with self._store.reading() as connection:
             return part(connection)
 
+    def _go_on(self) -> None:
+        """Raises Outage where somebody asked for an end: a part of an audit shows nothing."""
+        if self._leaving.is_set():
+            raise Outage("the audit was interrupted", remedy="Run it again: it changes nothing, and begins anew.")
+
     def _ledger(self) -> list[Finding]:
         """The log against a state of the same moment: what is signed meanwhile is looked at again."""
         line = Line("ledger: entries")
-        state: State | None = None
-        for left in reversed(range(TRIES)):
+        same, before = 0, -2
+        for left in reversed(range(MOVING)):
             try:
                 state = self._signed()
             except Unsound:
                 line.fail("what was signed last cannot be read from the keyring's store")
                 return line.findings("")
+            size = -1 if state is None else state.size
+            same, before = (same + 1 if size == before else 0), size
             with self._store.reading() as connection:
                 newest = checkpoints.newest(connection)
                 if state is None:
@@ -120,9 +152,10 @@ class Audit:
                     else:
                         line.doubt("nothing was ever signed")
                     return line.findings("")
-                if (newest.size if newest else 0) == state.size or not left:
-                    return LedgerAudit(connection, state).findings()
-            time.sleep(PAUSE)
+                if (newest.size if newest else -1) == size or same == TRIES - 1 or not left:
+                    return LedgerAudit(connection, state, self._go_on).findings()
+            self._leaving.wait(PAUSE)
+            self._go_on()
         return []
 
     def _shelf(
@@ -139,10 +172,20 @@ class Audit:
                 return told
             if state != "open":
                 told += ClosedAudit(connection, book, state, keys).findings()
+            if state in STATES[DROPPED:]:  # whether a table is there all the same is told of the shelves as a whole
+                return told
             there = set(shelf_tables(connection, name))
             if {texts_name(name), papers_name(name)} <= there:
                 closed = STATES.index(state) >= STATES.index("committed")
-                rows = RowsAudit(connection, book, self._sealer, self._papers, closed=closed, came_back=came_back)
+                rows = RowsAudit(
+                    connection,
+                    book,
+                    self._sealer,
+                    self._papers,
+                    closed=closed,
+                    came_back=came_back,
+                    go_on=self._go_on,
+                )
                 told += rows.findings()
             return told
 
@@ -163,13 +206,14 @@ class Audit:
             return frozenset(str(entry.body.get("batch")) for entry in told)
 
     def _batches(self, connection: Connection) -> list[Finding]:
-        return BatchesAudit(connection).findings()
+        return BatchesAudit(connection, self._go_on).findings()
 
     def _holds(self, connection: Connection) -> list[Finding]:
         return HoldsAudit(connection, self._agreement, self._approvals, self._clock()).findings()
 
     def _names(self, connection: Connection) -> list[Finding]:
-        return NamesAudit(connection, self._keyring, self._sealer).findings()
+        named = NamesAudit(connection, self._keyring, self._sealer).findings()
+        return [*named, *ErasedAudit(connection, self._keyring).findings()]
 
     def _reports(self, connection: Connection) -> list[Finding]:
         return ReportsAudit(connection, self._folder, self._clock()).findings()

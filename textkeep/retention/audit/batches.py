@@ -1,15 +1,15 @@
 """Audit of what receipts said: each batch's counts and root, against the ledger's entries of it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
 from textkeep.archive.shelf import STATES, Day
 from textkeep.ledger import log, tree
-from textkeep.ledger.log import Entry
+from textkeep.ledger.log import Entry, moment
 from textkeep.retention.audit.findings import SOON, Finding, Line
 from textkeep.store.tables import batches, ledger_entries, shelves, slices
 
@@ -25,19 +25,27 @@ THERE: Final = frozenset(STATES[: STATES.index("dropped")])
 class BatchesAudit:
     """Every batch that came on a day whose rows are still there."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, go_on: Callable[[], None]) -> None:
         self._connection = connection
+        self._go_on = go_on
         self._line = Line("receipts")
+        self._named_since: datetime | None = None
+        self._unnamed = 0
 
     def findings(self) -> list[Finding]:
         """What was found."""
         number = 0
         with self._line.reading("a batch"):
+            self._named_since = self._first_named()
             states = {row.name: row.state for row in self._connection.execute(select(shelves.c.name, shelves.c.state))}
             for part in self._portions():
+                self._go_on()
                 number += len(part)
                 self._check(part)
             self._unknown({name for name, state in states.items() if state in THERE})
+        if self._unnamed:
+            said = f"{self._unnamed} batches came before entries named the producer and counted duplicates"
+            self._line.doubt(said)
         return self._line.findings(f"{number} batches have the counts and roots that their entries say")
 
     def _portions(self) -> Iterator[Sequence[Row[Any]]]:
@@ -52,12 +60,9 @@ class BatchesAudit:
 
     def _check(self, part: Sequence[Row[Any]]) -> None:
         ids = [row.id for row in part]
-        wanted = select(ledger_entries.c.seq).where(ledger_entries.c.batch.in_(ids), ledger_entries.c.kind.in_(KINDS))
         of: dict[str, list[Entry]] = defaultdict(list)
-        for seq in list(self._connection.scalars(wanted.order_by(ledger_entries.c.seq))):
-            entry = log.entry_at(self._connection, seq)
-            if entry is not None:
-                of[entry.body["batch"]].append(entry)
+        for entry in log.of_batches(self._connection, ids, KINDS):
+            of[entry.body["batch"]].append(entry)
         came: dict[str, set[Any]] = defaultdict(set)
         for row in self._connection.execute(
             select(slices.c.batch, slices.c.received_at).where(slices.c.batch.in_(ids))
@@ -72,7 +77,7 @@ class BatchesAudit:
                 self._line.demand(same, f"batch {row.id}: its slices came at another time", where)
 
     def _batch(self, row: Row[Any], entries: Sequence[Entry], where: Entry | None) -> None:
-        of_slices = sorted(_of(entries, "slice"), key=lambda entry: (entry.shelf or "", entry.seq))
+        of_slices = sorted(_of(entries, "slice"), key=lambda entry: entry.shelf or "")
         said = (
             sum(entry.body["accepted"] for entry in of_slices),
             sum(entry.body["versions"] for entry in of_slices),
@@ -89,11 +94,35 @@ class BatchesAudit:
         self._line.demand(same, f"batch {row.id}: its root is not that of its slices", where)
         self._line.demand(row.shelf == Day.of(row.received_at).shelf, f"batch {row.id}: it came on another day", where)
         for entry in entries:
-            apart = abs(entry.made_at - row.received_at) < timedelta(days=1)
-            self._line.demand(apart, f"batch {row.id}: it came at another time", entry)
-            if entry.kind == "refusals":
-                producer = entry.body["producer"] == bytes(row.producer).hex()
-                self._line.demand(producer, f"batch {row.id}: another producer sent it", entry)
+            came = moment(row.received_at)
+            near = abs(entry.made_at - row.received_at) < timedelta(days=1)
+            on_time = near and entry.body.get("received_at", came) == came
+            self._line.demand(on_time, f"batch {row.id}: it came at another time", entry)
+            producer = entry.body.get("producer", bytes(row.producer).hex()) == bytes(row.producer).hex()
+            self._line.demand(producer, f"batch {row.id}: another producer sent it", entry)
+        self._named(row, entries, where)
+
+    def _named(self, row: Row[Any], entries: Sequence[Entry], where: Entry | None) -> None:
+        """Who sent a batch and how many duplicates came with it, where entries say so already."""
+        if any("producer" not in entry.body for entry in entries):
+            self._unnamed += 1
+            return
+        told = sum(entry.body.get("duplicates", 0) for entry in entries)
+        old = not told and not _of(entries, "slice") and not _of(entries, "quarantine")
+        if told == row.duplicates:
+            return
+        if old and (self._named_since is None or row.received_at < self._named_since):
+            self._unnamed += 1
+        else:
+            said = f"batch {row.id}: {row.duplicates} duplicates are counted, the ledger says {told}"
+            self._line.fail(said, where)
+
+    def _first_named(self) -> datetime | None:
+        """When an entry first named the producer of what was taken: from then on every batch has an entry."""
+        c = ledger_entries.c
+        kinds = c.kind.in_(("slice", "quarantine"))
+        wanted = select(c.made_at).where(kinds, c.entry.like('%"producer":%')).order_by(c.seq).limit(1)
+        return self._connection.execute(wanted).scalar_one_or_none()
 
     def _unknown(self, there: set[str]) -> None:
         """Batches that the ledger knows and the table has not, though the day they came on is still there."""

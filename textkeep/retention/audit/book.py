@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, or_, select
 
 from textkeep.ledger import log, tree
 from textkeep.ledger.log import Entry
@@ -74,7 +74,8 @@ def carried_from(connection: Connection) -> Carried:
     """Look through the entries `kept` once, so that each shelf finds its own."""
     found: dict[str, array[int]] = defaultdict(lambda: array("q"))
     c = ledger_entries.c
-    wanted = select(c.seq, c.entry).where(c.kind == "kept").order_by(c.seq).execution_options(yield_per=PORTION)
+    wanted = select(c.seq, c.entry).where(c.kind == "kept", or_(c.leaf_index.is_(None), c.leaf_index >= 0))
+    wanted = wanted.order_by(c.leaf_index.is_(None), c.leaf_index, c.seq).execution_options(yield_per=PORTION)
     for seq, entry in connection.execute(wanted):
         with suppress(msgspec.MsgspecError):  # the ledger's own line names what cannot be read
             source = msgspec.json.decode(entry, type=_Source).source

@@ -17,18 +17,16 @@ from textkeep.ledger.log import Entry, moment
 from textkeep.ledger.note import Checkpoint, Verifier, opened, parse
 from textkeep.retention.audit.book import Book, check_leaves, sets
 from textkeep.retention.audit.findings import Finding, Line
-from textkeep.retention.counting.census import Census, over_roots, places
+from textkeep.retention.counting.census import Census, counted, over_roots, places
 from textkeep.retention.counting.recount import NOT_READ
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.facts import PurgeRow
+from textkeep.retention.reports.named import KINDS, indices, named
 from textkeep.store.evidence import kept_papers, kept_slices
 from textkeep.store.tables import batches, purges, slices
 
 DECIDED: Final = STATES.index("committed")
 DROPPED: Final = STATES.index("dropped")
-
-_KIND: Final = {"intent": "intent", "committed": "committed", "shredded": "key-destroyed", "reported": "purge"}
-"""The kinds of the entries that steps write."""
 
 
 class ClosedAudit:
@@ -89,10 +87,8 @@ class ClosedAudit:
             line.demand(moment(purge.opened_at) == moment(intent.made_at), "it was opened at another time", intent)
             said = {"cutoff": facts.cutoff, "clocks": facts.clocks}
             line.demand({name: intent.body[name] for name in said} == said, "other clocks told its age", intent)
-        wanted = {step: steps[kind].seq for step, kind in _KIND.items() if kind in steps}
-        line.demand(facts.entries == wanted, "it names other entries of its steps", self._book.last)
         for step, at in facts.at.items():
-            of_step = steps.get(_KIND.get(step, ""))
+            of_step = steps.get(KINDS.get(step, ""))
             on_time = of_step is None or at == moment(of_step.made_at)
             line.demand(on_time, f"step {step} was at another time", of_step)
         self._check_state(facts.at)
@@ -109,19 +105,19 @@ class ClosedAudit:
     def _check_signed(self, purge: PurgeRow) -> None:
         """Places and checkpoints that its facts name; those that were signed stay."""
         facts, last = purge.facts, self._book.last
-        by_seq = {entry.seq: entry.index for entry in self._book.steps.values()}
-        for seq, index in facts.indices.items():
-            self._steps.demand(by_seq.get(seq, index) == index, "an entry is noted in another place", last)
-        if facts.counted:
-            there = places(self._connection, self._book.shelf, facts.census)
-            told = {name: spans for name, spans in facts.counted.items() if name != "refusals"}
-            now = {name: spans for name, spans in there.items() if name != "refusals"}
-            self._steps.demand(told == now, "it counted entries in other places", last)
+        if facts.indices:
+            now = indices(named(self._connection, purge))
+            self._steps.demand(facts.indices == now, "an entry is noted in another place", last)
+        if facts.census is not None and facts.census.places:
+            there = places(counted(self._connection, self._book.shelf, signed=True))
+            told = {name: spans for name, spans in facts.census.places.items() if name != "refusals"}
+            now_there = {name: spans for name, spans in there.items() if name != "refusals"}
+            self._steps.demand(told == now_there, "it counted entries in other places", last)
         for step, checkpoint in facts.checkpoints.items():
             note = parse(checkpoint.note.encode())
             opened(note, self._keys)
             said = Checkpoint.parse(note.text)
-            entry = self._book.steps.get(_KIND.get(step, ""))
+            entry = self._book.steps.get(KINDS.get(step, ""))
             inside = entry is None or step == "reported" or (entry.index or 0) < said.size
             self._steps.demand(
                 said.size == checkpoint.size and inside, f"the checkpoint of step {step} is another one", entry
@@ -140,8 +136,8 @@ class ClosedAudit:
                 destroyed,
             )
             committed = self._book.steps.get("committed")
-            told = None if committed is None else committed.seq
-            self._steps.demand(body["committed"] == told, "another decision destroyed its secret", destroyed)
+            told = None if committed is None else committed.index
+            self._steps.demand(body["committed"] in (None, told), "another decision destroyed its secret", destroyed)
 
     def _kept(self) -> dict[int, set[bytes]]:
         """What was carried over, by the slice it came from."""
@@ -268,10 +264,12 @@ class ClosedAudit:
     def _dropped(self, purge: PurgeRow | None) -> None:
         """Nothing of it is left, and what was dropped is what was decided."""
         shelf = self._book.shelf
-        for table in (slices, batches, kept_slices, kept_papers):
-            wanted = select(func.count()).select_from(table).where(table.c.shelf == shelf)
-            left = self._connection.execute(wanted).scalar_one()
-            self._sets.demand(not left, f"{left} rows of it are left in {table.name}", self._book.last)
+        counts = [
+            select(func.count()).select_from(table).where(table.c.shelf == shelf).scalar_subquery().label(table.name)
+            for table in (slices, batches, kept_slices, kept_papers)
+        ]
+        for name, left in self._connection.execute(select(*counts)).one()._mapping.items():
+            self._sets.demand(not left, f"{left} rows of it are left in {name}", self._book.last)
         census = None if purge is None else purge.facts.census
         gone = None if purge is None else purge.facts.rows_dropped
         if census is None or gone is None:

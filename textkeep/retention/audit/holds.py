@@ -11,16 +11,15 @@ from textkeep.archive.shelf import RETENTION, Generation, is_kept
 from textkeep.archive.text import HOUSE
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry, moment
-from textkeep.retention.approvals.approvals import Approvals
+from textkeep.retention.approvals.approval import Approval
+from textkeep.retention.approvals.approvals import USES, Approvals
+from textkeep.retention.audit.acts import ActsAudit
 from textkeep.retention.audit.findings import Finding, Line, near
 from textkeep.retention.holds.agreement import Agreement
 from textkeep.retention.holds.hold import ENDS_AFTER
 from textkeep.retention.reports import facts as found
 from textkeep.store.evidence import approvals, holds, releases
 from textkeep.store.tables import purges
-
-USES: Final = ("release", "returned", "restore", "key-change", "witness-change")
-"""The kinds of entries that an approval is used for."""
 
 _DECIDED: Final = ("approved", "refused")
 
@@ -46,8 +45,9 @@ class HoldsAudit:
             self._check_holds(known)
         with self._releases.reading("a release"):
             self._check_releases()
+        acts: list[Finding] = []
         with self._approvals.reading("an approval"):
-            self._check_approvals()
+            acts = self._check_approvals()
         for entry in log.entries(self._connection, kinds=("restore",)):
             what = str(entry.body.get("what"))
             if what not in ("resumed", "keyring"):
@@ -58,6 +58,7 @@ class HoldsAudit:
             *self._holds.findings(f"{len(known)} holds are the same in ledger, database and keyring"),
             *self._releases.findings("each release is as its entry and its approval say, and done when it says so"),
             *self._approvals.findings("each request opens to its digest, and is as its entries say"),
+            *acts,
             *self._repairs.findings("nothing had to be put right"),
         ]
 
@@ -131,7 +132,7 @@ class HoldsAudit:
                 when.setdefault(each.hold, ended[-1].made_at)
         return when
 
-    def _check_approvals(self) -> None:
+    def _check_approvals(self) -> list[Finding]:
         told: dict[str, dict[str, Entry]] = defaultdict(dict)
         for each in log.entries(self._connection, kinds=("approval",)):
             if each.body.get("did") in ("asked", *_DECIDED) and "id" in each.body:
@@ -141,9 +142,9 @@ class HoldsAudit:
             for each in log.entries(self._connection, kinds=USES)
             if each.body.get("approval") is not None
         }
-        seen = set()
+        seen: dict[str, Approval] = {}
         for asked, opens in self._requests.every(self._connection):
-            seen.add(asked.id)
+            seen[asked.id] = asked
             entries = told.get(asked.id, {})
             entry = entries.get("asked")
             if not opens:
@@ -174,6 +175,7 @@ class HoldsAudit:
                 continue
             until = datetime.fromisoformat(first.body["until"])
             self._approvals.demand(until + RETENTION <= self._now, f"{named}: the request is not there", first)
+        return ActsAudit(self._connection, told, seen, self._now).findings()
 
     def _use(self, named: str, at: datetime | None, use: Entry | None, entry: Entry) -> None:
         if use is None:

@@ -1,7 +1,6 @@
 """Audit of the ledger: every entry, every tile and every checkpoint, against the state that lies with the keyring."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -10,9 +9,9 @@ from sqlalchemy import Connection, Row, func, select
 from textkeep.ledger import log
 from textkeep.ledger.cosignature import Witness
 from textkeep.ledger.edge import EMPTY, Edge
-from textkeep.ledger.integrating import fault_of, integrated, places
-from textkeep.ledger.key_change import KeyChange
-from textkeep.ledger.note import Checkpoint, NoteRefused, Signature, Verifier, opened, parse
+from textkeep.ledger.integrating import fault_of, integrated, places, unmarked
+from textkeep.ledger.key_change import before
+from textkeep.ledger.note import Checkpoint, Signature, Verifier, opened, parse
 from textkeep.ledger.paths import TILE_HEIGHT, TILE_WIDTH
 from textkeep.ledger.state import State
 from textkeep.ledger.tree import leaf_hash
@@ -32,8 +31,9 @@ _C = ledger_entries.c
 class LedgerAudit:
     """One pass over the log, in the order of its places and in bounded memory."""
 
-    def __init__(self, connection: Connection, state: State) -> None:
+    def __init__(self, connection: Connection, state: State, go_on: Callable[[], None]) -> None:
         self._connection = connection
+        self._go_on = go_on
         self._state = state
         self._entries = Line("ledger: entries")
         self._tiles = Line("ledger: tiles")
@@ -74,6 +74,7 @@ class LedgerAudit:
         for row in self._connection.execute(of_nothing):
             self._check(row, EMPTY.root())
         for rows in places(self._connection, 0, size):
+            self._go_on()
             if [row.leaf_index for row in rows] != list(range(at, at + len(rows))):
                 there = {row.leaf_index for row in rows}
                 lacking = next((each for each in range(at, at + len(rows) + 1) if each not in there), at)
@@ -186,6 +187,10 @@ class LedgerAudit:
                 signature = Signature.parse(row.line)
                 if signature.name == row.witness and row.note is not None:
                     witness = Witness.parse(keys[row.witness])
+                    self._checkpoints.demand(
+                        signature.key_id == witness.key_id,
+                        f"the cosignature of {row.witness} at size {row.size} names another key",
+                    )
                     told = witness.time_of(parse(bytes(row.note)).text, signature.raw)
             if told is None or told != int(row.at.timestamp()):
                 self._checkpoints.fail(f"the cosignature of {row.witness} at size {row.size} is not one", None)
@@ -196,7 +201,11 @@ class LedgerAudit:
         number = connection.execute(aside).scalar_one()
         if number:
             self._waiting.doubt(f"{number} altered entries were set aside when the true ones were put back")
-        waiting = connection.execute(select(ledger_entries).where(_C.leaf_index.is_(None)).limit(WAITING)).all()
+        waiting = connection.execute(
+            select(ledger_entries).where(_C.leaf_index.is_(None)).order_by(_C.seq).limit(WAITING)
+        ).all()
+        for row in unmarked(connection, waiting, integrated(connection)):
+            self._waiting.fail("the service did not write the entry, and signs nothing", f"seq {row.seq}")
         if len(waiting) == WAITING:
             self._waiting.doubt(f"{WAITING} entries or more wait to be signed; the others were not looked at")
         for row in waiting:
@@ -217,10 +226,9 @@ def trusted(connection: Connection, state: State) -> list[Verifier]:
     keys = [Verifier.parse(state.key)]
     changes = sorted(log.entries(connection, kinds=("key-change",)), key=lambda each: each.index or 0, reverse=True)
     for entry in changes:
-        with suppress(NoteRefused):
-            change = KeyChange.of(entry.body)
-            if change.new == keys[-1] and entry.index is not None and entry.index < state.size:
-                keys.append(change.old)
+        earlier = before(entry.body, keys[-1])
+        if earlier is not None and entry.index is not None and entry.index < state.size:
+            keys.append(earlier)
     return keys
 
 

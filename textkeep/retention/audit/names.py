@@ -1,20 +1,25 @@
 """Audit of who is named: organisations, persons, tokens, witnesses, by their seals and the ledger's entries."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Row, select
 
+from textkeep.access.marks import genuine
+from textkeep.access.principal import ROLES
+from textkeep.access.rules import side_of
 from textkeep.archive.keyring import HOUSE_SHELF, Keyring, org_secret
+from textkeep.archive.marking import marking
 from textkeep.archive.organisations import lookup_of
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.text import HOUSE, Handle
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry, moment
 from textkeep.retention.audit.findings import UNREADABLE, Finding, Line, near
-from textkeep.store.evidence import witnesses
-from textkeep.store.tables import orgs, persons, slices, tokens
+from textkeep.store.evidence import DEMO, sides, witnesses
+from textkeep.store.tables import notes, orgs, persons, slices, tokens
 
 _ORG_SECRET: Final = "org:"  # noqa: S105 - the beginning of a name
 
@@ -97,8 +102,18 @@ class NamesAudit:
         told: dict[str, dict[str, Entry]] = defaultdict(dict)
         for entry in log.entries(self._connection, kinds=("token",)):
             with self._tokens.reading("what it says", entry):
+                if entry.body["did"] == "marked":
+                    number = f"{entry.body['count']} tokens from before there were marks were taken as they stood"
+                    self._tokens.doubt(number, entry)
+                    continue
                 told[entry.body["token"]][entry.body["did"]] = entry
+        standing = {bytes(row.person): row.side for row in self._connection.execute(select(sides))}
+        held: set[bytes] = set()
+        mac = marking(self._keyring)
         for row in self._connection.execute(select(tokens)):
+            self._check_side(row, standing, held)
+            own = genuine(row._mapping, mac)
+            self._tokens.demand(own, f"{row.id}: its mark is not the service's; nobody gets in by it")
             entries = told.pop(row.id, {})
             made, ended = entries.get("created"), entries.get("revoked")
             if made is None:
@@ -111,6 +126,10 @@ class NamesAudit:
                 there = (bytes(row.person).hex(), row.roles, row.orgs)
                 self._tokens.demand(said == there, f"{row.id}: person, roles or organisations are others", made)
                 lasts = row.expires_at - row.created_at == timedelta(days=body["days"])
+                if "hash" not in body:
+                    self._tokens.doubt(f"{row.id}: it was made before entries named what a token is known by", made)
+                elif body["hash"] != bytes(row.hash).hex():
+                    self._tokens.fail(f"{row.id}: another secret opens it than the one that was given out", made)
                 on_time = lasts and near(row.created_at, made.made_at)
                 self._tokens.demand(on_time, f"{row.id}: it was made, or expires, at another time", made)
                 over = row.revoked_at == row.expires_at and ended is None  # made room for a token of another side
@@ -118,6 +137,22 @@ class NamesAudit:
                 self._tokens.demand(same, f"{row.id}: it was revoked at another time, or not at all", ended or made)
         for named, entries in told.items():
             self._tokens.fail(f"{named}: the token is not there", next(iter(entries.values())))
+        for person in standing.keys() - held:
+            self._tokens.fail(f"person {person.hex()} stands on a side, and has no token of it")
+
+    def _check_side(self, row: Row[Any], standing: Mapping[bytes, str], held: set[bytes]) -> None:
+        """A token that was not ended stands on the side of its roles, and so does its person; `held` learns of them."""
+        person = bytes(row.person)
+        side = side_of(frozenset(role for role in ROLES if role in row.roles.split()))
+        if row.revoked_at is not None or side is None:
+            self._tokens.demand(row.side is None, f"{row.id}: it stands on a side, and may not")
+            return
+        held.add(person)
+        there = row.side == standing.get(person) and (row.side == side or (row.side == "both" and self._demo()))
+        self._tokens.demand(there, f"{row.id}: it stands on another side than that of its roles")
+
+    def _demo(self) -> bool:
+        return self._connection.execute(select(notes.c.name).where(notes.c.name == DEMO)).first() is not None
 
     def _check_witnesses(self) -> None:
         said: dict[str, tuple[str, str, str | None]] = {}

@@ -16,6 +16,7 @@ from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.chain import KINDS
 from textkeep.retention.reports.facts import PurgeRow
 from textkeep.retention.reports.folder import ReportFolder
+from textkeep.retention.reports.named import named, of_hold, of_release
 from textkeep.retention.reports.report import day_report, digest
 from textkeep.store.tables import purges, reports, runs, shelves
 
@@ -76,9 +77,6 @@ class ReportsAudit:
         gaps = sorted(numbers) != list(range(1, len(numbers) + 1))
         complete = len(numbers) == sum(entry.kind == "purge" for entry in told)
         self._chain.demand(not (gaps and complete), "the numbers of reports have a gap, or come twice")
-        noted = notes.read_number(self._connection, notes.LAST_REPORT)
-        last = told[-1] if told else None
-        self._chain.demand(noted == (last.seq if last else None), "its end is not the one that is noted", last)
 
     def _copy(self, entry: Entry) -> bytes | None:
         """The bytes that have the digest of the entry, from the database or the folder; each that differs is told."""
@@ -123,7 +121,7 @@ class ReportsAudit:
         Where another version of the program wrote it, other words alone are no fault; figures are.
         """
         facts = purge.facts
-        for of_step in (facts.at, facts.lines, facts.entries):
+        for of_step in (facts.at, facts.lines):
             of_step.pop("reported", None)  # put down when the report was written
         at = datetime.fromisoformat(document["reported_at"])
         fresh = day_report(purge, reported_at=at, previous=document["previous"])
@@ -138,16 +136,12 @@ class ReportsAudit:
         self._content.demand(document["number"] == entry.body["purge"], "its number is not the entry's", entry)
         on_time = moment(at) == moment(entry.made_at)
         self._content.demand(on_time, "it was written at another time than its entry", entry)
-        for hold, seq in self._named(purge):
-            said = log.entry_at(self._connection, seq)
-            known = said is not None and said.body.get("hold") == hold
-            self._content.demand(known, f"{hold}: it names an entry that does not speak of it", entry)
-
-    def _named(self, purge: PurgeRow) -> list[tuple[str, int]]:
-        """The holds that a purge names, and the entries."""
-        facts = purge.facts
-        kept = [] if facts.holds is None else [(each.id, each.entry) for each in facts.holds.holds]
-        return [*kept, *((each.hold, each.entry) for each in facts.released)]
+        there = named(self._connection, purge)
+        for hold in facts.holds.holds if facts.holds else ():
+            self._content.demand(of_hold(hold.id) in there, f"{hold.id}: no entry speaks of its start", entry)
+        for each in facts.released:
+            known = of_release(each.approval) in there
+            self._content.demand(known, f"{each.hold}: no entry speaks of its release", entry)
 
     def _runs(self, told: list[Entry]) -> None:
         """Every day since the first run had one, or a report that says that it had none."""

@@ -2,19 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, select
 
-from textkeep.archive.accepting import leaf
 from textkeep.archive.keyring import SecretDestroyed
 from textkeep.archive.papers import Paper, Papers
 from textkeep.archive.rows import Opened, open_row
 from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelf import is_kept
+from textkeep.archive.text import leaf
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry, moment
 from textkeep.retention.audit.book import Book, Members, check_leaves, sets
@@ -47,6 +47,7 @@ class RowsAudit:
         *,
         closed: bool,
         came_back: Collection[str],
+        go_on: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._book = book
@@ -54,6 +55,7 @@ class RowsAudit:
         self._papers = papers
         self._closed = closed
         self._came_back = came_back
+        self._go_on = go_on
         shelf = book.shelf
         self._texts = Line("texts", shelf)
         self._slices = Line("slices", shelf)
@@ -130,6 +132,7 @@ class RowsAudit:
             self._sets.fail(f"{there[number]} texts of slice {number:016x} were never taken")
         wanted = {number: max(1, there.get(number, 0)) for number in book.slices}
         for part in leaves.portions(wanted, ROWS_AT_ONCE):
+            self._go_on()
             taken = dict(self._taken(part))
             rows = sorted(texts_of_slices(self._connection, book.shelf, part), key=_SLICE)
             found = {number: list(group) for number, group in groupby(rows, key=_SLICE)}
@@ -194,6 +197,7 @@ class RowsAudit:
         noted = self._noted_papers()
         ids = list(self._connection.scalars(select(table.c.id).order_by(table.c.id)))
         for start in range(0, len(ids), PAPERS_AT_ONCE):
+            self._go_on()
             some = ids[start : start + PAPERS_AT_ONCE]
             examined = self._examined(some)
             for row, paper in examined:

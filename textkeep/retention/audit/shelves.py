@@ -13,7 +13,7 @@ from textkeep.ledger.log import Entry, moment
 from textkeep.retention.audit.book import AT_ONCE, Carried
 from textkeep.retention.audit.findings import Finding, Line
 from textkeep.store.evidence import kept_papers, kept_slices, leaves
-from textkeep.store.tables import batches, coverage, ledger_entries, papers_name, purges, shelves, slices, texts_name
+from textkeep.store.tables import batches, ledger_entries, papers_name, purges, shelves, slices, texts_name
 
 DROPPED: Final = STATES.index("dropped")
 SHREDDED: Final = STATES.index("shredded")
@@ -33,7 +33,6 @@ class ShelvesAudit:
         self._carried = carried
         self._line = Line("shelves")
         self._keys = Line("keyring")
-        self._index = Line("index coverage")
         self.rows: dict[str, Row[Any]] = {}
         self.used: set[str] = set()
         """The shelves of which anything was ever said, or of which there is anything."""
@@ -46,12 +45,9 @@ class ShelvesAudit:
             self._check_rows()
         with self._keys.reading("the keyring"):
             self._check_secrets()
-        with self._index.reading("its coverage"):
-            self._check_coverage()
         return [
             *self._line.findings(f"{len(self.rows)} shelves, of {len(self.used)} of which anything is on record"),
             *self._keys.findings("each shelf has the secret it was opened with, or its tombstone and entry"),
-            *self._index.findings("the index holds exactly the texts of each open shelf, when it was last compared"),
         ]
 
     def _check_tables(self) -> None:
@@ -134,7 +130,7 @@ class ShelvesAudit:
                 waits = self.rows[shelf].state == "committed"
                 self._keys.demand(waits, f"{secret} was destroyed, and no entry says so")
             else:
-                said = (entry.body["commitment"], str(entry.body["committed"] or "unknown"))
+                said = (entry.body["commitment"], _named(entry.body["committed"]))
                 there = (stone.commitment.hex(), stone.entry)
                 self._keys.demand(said == there, f"the tombstone of {secret} says otherwise", entry)
                 at = entry.body["destroyed_at"] == moment(datetime.fromisoformat(stone.destroyed_at))
@@ -156,19 +152,7 @@ class ShelvesAudit:
         else:
             self._keys.fail(f"the keyring has a secret of {shelf}, and there is no such shelf")
 
-    def _check_coverage(self) -> None:
-        rows = {row.shelf: row for row in self._connection.execute(select(coverage))}
-        counted = select(slices.c.shelf, func.sum(slices.c.accepted + slices.c.versions)).group_by(slices.c.shelf)
-        for shelf, number in self._connection.execute(counted).tuples():
-            found, row = rows.get(shelf), self.rows.get(shelf)
-            if row is None or row.state != "open" or not number:
-                continue
-            if found is None:
-                self._index.doubt(f"{shelf}: index and texts were not compared yet")
-            elif found.missing or found.strays or found.altered:
-                self._index.fail(
-                    f"{shelf}: {found.missing} texts cannot be found, {found.strays} are there that are none,"
-                    f" {found.altered} are not what was indexed"
-                )
-            elif found.expected != int(number):
-                self._index.doubt(f"{shelf}: it holds {number} texts now, and was compared with {found.expected}")
+
+def _named(place: int | None) -> str:
+    """The entry of a decision, as a tombstone names it."""
+    return "unknown" if place is None else str(place)

@@ -33,7 +33,7 @@ COUNTED: Final = ("slice", "kept", "quarantine", "returned", "refusals")
 """The kinds of entries that a census counts."""
 
 Span = tuple[int, int]
-"""First and last `seq` of a run of ledger entries without a gap."""
+"""First and last place in the log of a run of ledger entries without a gap."""
 
 UNREADABLE: Final = (KeyError, TypeError, ValueError, AttributeError, Unsound)
 """What reading an entry raises that is not one of its kind any more."""
@@ -75,7 +75,9 @@ class Census(msgspec.Struct, frozen=True):
     `taken_root` is over the roots of the slices in the order of their entries, `found_root` over those of the sets
     found, in the same order, `kept_root` and `destroyed_root` over those of the parts kept and destroyed, of slices
     that have such a part. Where nothing is lost or kept, taken, found and destroyed are equal. Of the quarantined
-    records `returned` became texts and are not there any more.
+    records `returned` became texts and are not there any more, `records_kept` lie where held records are, and
+    `records_left` were there and lie nowhere else; None where that was not counted. `places` are those in the log of
+    what was counted: slices, quarantine, returned, refusals; none where nothing is signed.
     """
 
     taken: int
@@ -86,7 +88,6 @@ class Census(msgspec.Struct, frozen=True):
     found: int
     strays: int
     slices: int
-    entries: list[Span]
     differing: list[Differing]
     orgs: list[OrgTotals]
     taken_root: str
@@ -96,16 +97,17 @@ class Census(msgspec.Struct, frozen=True):
     quarantined: int
     quarantine_found: int
     quarantine_reasons: dict[str, int]
-    quarantine_entries: list[Span]
     refused: int
     refusal_reasons: dict[str, int]
     refused_by_producer: dict[str, int]
-    refusal_entries: list[Span]
     papers: dict[str, int]
     first_received: str | None
     last_received: str | None
     reading: Reading | None = None
     returned: int = 0
+    records_kept: int | None = None
+    records_left: int | None = None
+    places: dict[str, list[Span]] = {}
 
 
 class _Rows:
@@ -160,12 +162,20 @@ class _Rows:
 
 
 def take_census(
-    connection: Connection, shelf: str, kept: Mapping[int, frozenset[bytes]], numbers: Numbers | None = None
+    connection: Connection,
+    shelf: str,
+    kept: Mapping[int, frozenset[bytes]],
+    numbers: Numbers | None = None,
+    *,
+    records: Collection[bytes] = (),
+    signed: bool = False,
 ) -> Census:
-    """Count a shelf, by slice, organisation and reason; `kept` are the leaves that holds have carried over.
+    """Count a shelf, by slice, organisation and reason.
 
-    `numbers` gives how many rows each slice has where that is counted meanwhile. The caller holds the shelf's lock, so
-    nothing comes in between. Raises Unsound where an entry cannot be read.
+    `kept` are the leaves that holds have carried over, `records` the ids of records that they have. `numbers` gives how
+    many rows each slice has where that is counted meanwhile. The caller holds the shelf's lock, so nothing comes in
+    between but refusals. Where the archive is `signed`, all that came in has its place in the log, and of the refusals
+    those count that have one. Raises Unsound where an entry cannot be read.
     """
     tables = set(shelf_tables(connection, shelf))
     received: dict[int, datetime] = {
@@ -173,14 +183,17 @@ def take_census(
         for row in connection.execute(select(slices.c.id, slices.c.received_at).where(slices.c.shelf == shelf))
     }
     papers = _papers(connection, shelf) if papers_of(shelf).name in tables else {}
+    left = _records_but(connection, shelf, records) if papers else 0
     try:
-        written = log.entries(connection, shelf=shelf, kinds=COUNTED)
+        written = counted(connection, shelf, signed=signed)
         taken = slices_of(written)
         ahead = survey.load(connection, shelf)
         numbers = numbers or partial(leaves.numbers, connection, shelf)
         rows = _Rows(connection, shelf, numbers() if texts_of(shelf).name in tables else {})
         reading = rows.read(ahead, taken, kept)
-        return _weighed(written, taken, rows, reading, received, kept, papers)
+        census = _weighed(written, taken, rows, reading, received, kept, papers)
+        census = msgspec.structs.replace(census, records_kept=len(records), records_left=left)
+        return msgspec.structs.replace(census, places=places(written)) if signed else census
     except UNREADABLE:
         raise Unsound(
             "a ledger entry of this day cannot be read, so that nobody could say what was taken",
@@ -216,7 +229,6 @@ def _weighed(
         found=sum(each.number for each in found.values()),
         strays=sum(found.get(slice_id, NOTHING).number for slice_id in unsaid),
         slices=len(taken),
-        entries=_spans(entry.seq for entry in taken.values()),
         differing=[
             _differing(slice_id, taken.get(slice_id), found.get(slice_id, NOTHING))
             for slice_id in (*lost, *uneven, *unsaid)
@@ -231,17 +243,21 @@ def _weighed(
         quarantined=sum(map(_records, set_aside)),
         quarantine_found=papers.get("quarantine", 0) + papers.get("undecided", 0),
         quarantine_reasons=_reasons(set_aside),
-        quarantine_entries=_spans(entry.seq for entry in set_aside),
         refused=sum(int(entry.body["count"]) for entry in refusals),
         refusal_reasons=_reasons(refusals),
         refused_by_producer=_producers(refusals),
-        refusal_entries=_spans(entry.seq for entry in refusals),
         papers=papers,
         first_received=moment(min(received.values())) if received else None,
         last_received=moment(max(received.values())) if received else None,
         reading=reading,
         returned=sum(int(entry.body["count"]) for entry in written if entry.kind == "returned"),
     )
+
+
+def counted(connection: Connection, shelf: str, *, signed: bool) -> list[Entry]:
+    """The entries of a shelf that are counted, in the log's order."""
+    written = log.entries(connection, shelf=shelf, kinds=COUNTED)
+    return [entry for entry in written if not signed or entry.kind != "refusals" or entry.index is not None]
 
 
 def slices_of(entries: Iterable[Entry]) -> dict[int, Entry]:
@@ -263,18 +279,11 @@ def _records(entry: Entry) -> int:
     return int(entry.body["count"] if entry.kind == "quarantine" else entry.body["papers"])
 
 
-def places(connection: Connection, shelf: str, census: Census | None) -> dict[str, list[Span]]:
-    """The spans of places in the ledger's tree of what a census counted: slices, quarantine, returned, refusals.
-
-    Empty where nothing was counted. What is not signed yet has no place; what came after the count is not in it.
-    """
-    if census is None:
-        return {}
-    spans = (*census.entries, *census.quarantine_entries, *census.refusal_entries)
-    counted = {seq for first, last in spans for seq in range(first, last + 1)}
+def places(written: Iterable[Entry]) -> dict[str, list[Span]]:
+    """The spans of places in the log of what is counted, by what it speaks of."""
     found: dict[str, list[int]] = {"slices": [], "quarantine": [], "returned": [], "refusals": []}
-    for entry in log.entries(connection, shelf=shelf, kinds=COUNTED):
-        if entry.index is not None and entry.index >= 0 and (entry.seq in counted or entry.kind == "returned"):
+    for entry in written:
+        if entry.index is not None:
             name = "slices" if is_slice(entry) else "quarantine" if is_set_aside(entry) else entry.kind
             found[name].append(entry.index)
     return {name: _spans(indices) for name, indices in found.items()}
@@ -284,6 +293,13 @@ def _papers(connection: Connection, shelf: str) -> dict[str, int]:
     table = papers_of(shelf)
     rows = connection.execute(select(table.c.kind, func.count().label("number")).group_by(table.c.kind))
     return {row.kind: row.number for row in rows}
+
+
+def _records_but(connection: Connection, shelf: str, kept: Collection[bytes]) -> int:
+    """How many quarantined and undecided records are there, but for those with these ids."""
+    table = papers_of(shelf)
+    there = select(table.c.id).where(table.c.kind.in_(("quarantine", "undecided")))
+    return sum(bytes(paper_id) not in kept for paper_id in connection.scalars(there))
 
 
 def count_of(entry: Entry) -> int:

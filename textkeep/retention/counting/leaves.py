@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from textkeep.archive.accepting import leaf
+from textkeep.archive.text import leaf
 from textkeep.ledger import tree
 from textkeep.store.engine import Store
 from textkeep.store.tables import texts_of

@@ -14,15 +14,15 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from textkeep.archive.accepting import leaf
 from textkeep.archive.papers import Paper, Papers
 from textkeep.archive.rows import Opened, open_with_salt, seal_again
 from textkeep.archive.sealing import Sealer
-from textkeep.archive.text import Handle
+from textkeep.archive.text import Handle, leaf
 from textkeep.errors import Outage, Unsound
 from textkeep.ledger import log, tree
 from textkeep.store.bulk import TextRow, insert_texts, texts_with_tags
 from textkeep.store.evidence import kept_papers, kept_slices, leaves
+from textkeep.store.once import insert_once
 from textkeep.store.tables import papers_of, slices
 
 KEPT_BATCH = "kept"
@@ -39,11 +39,14 @@ class HeldText:
 
 @dataclass(frozen=True, slots=True)
 class HeldRecord:
-    """A covered record as the paper it will be, and the leaf (32 bytes) of the row it was."""
+    """A covered record as the paper it will be, and the leaf (32 bytes) of the row it was.
+
+    `slice` is that of a text that did not open: it was no record where it lay.
+    """
 
     paper: Paper
     leaf: bytes
-    is_text: bool = False
+    slice: int | None = None
 
 
 class Carrier:
@@ -141,11 +144,12 @@ class Carrier:
             "part": part,
             "papers": len(new),
             "undecided": len(undecided),
-            "texts": sum(each.is_text for each in new),
+            "texts": sum(each.slice is not None for each in new),
         }
         self._tell(body, shelf, f"{part}:{shelf}", [each.leaf for each in new])
-        rows = [{"id": each.paper.id, "shelf": shelf, "source_shelf": self._source} for each in new]
-        self._connection.execute(insert(kept_papers), rows)
+        for each in new:  # one that vanished from there is noted already
+            noted = {"id": each.paper.id, "shelf": shelf, "source_shelf": self._source}
+            insert_once(self._connection, kept_papers, noted)
 
     def _tell(self, body: dict[str, Any], shelf: str, of: str, members: Sequence[bytes]) -> bytes:
         """Write the entry, and the leaves behind its root, which is given."""

@@ -52,13 +52,8 @@ class HoldCopies:
 
     def all(self) -> Mapping[str, Copy]:
         """Every copy, by the hold's id. Raises Outage where the keyring's store does not answer."""
-        found = {}
-        for name in self._documents.names(PREFIX):
-            body = self._documents.read(name)
-            if body is not None:
-                hold_id = name.removeprefix(PREFIX)
-                found[hold_id] = self._copy(hold_id, body)
-        return found
+        named = {name.removeprefix(PREFIX): body for name, body in self._documents.all(PREFIX).items()}
+        return {hold_id: self._copy(hold_id, body) for hold_id, body in named.items()}
 
     def write(self, held: Held) -> None:
         """Put a copy in the place of what is there; durable when it returns. Raises Outage."""

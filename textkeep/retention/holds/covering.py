@@ -7,23 +7,23 @@ reach that time keeps it.
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Row, or_, select
 
-from textkeep.archive.accepting import leaf
 from textkeep.archive.keyring import SecretMissing
 from textkeep.archive.papers import Paper, Papers
-from textkeep.archive.rows import Opened, open_with_salt, with_derived_flags
+from textkeep.archive.rows import REWRITTEN, Opened, open_with_salt, with_derived_flags
 from textkeep.archive.sealing import CannotOpen, Sealer
 from textkeep.archive.shelf import Day, is_kept
-from textkeep.archive.text import HOUSE, SALT_BYTES, Handle, commitment
+from textkeep.archive.text import HOUSE, SALT_BYTES, UNDECIDED, Handle, commitment, leaf
 from textkeep.retention.holds.carrying import HeldRecord, HeldText
 from textkeep.retention.holds.hold import Hold, covers, covers_record, covers_unreadable
-from textkeep.retention.holds.in_force import HoldKept, Kept
+from textkeep.retention.holds.in_force import Covered, HoldKept, Kept
 from textkeep.retention.holds.undecided import Undecided, columns, paper_id, read, written
 from textkeep.store.bulk import TextRow, texts_with_tags
 from textkeep.store.tables import texts_of
@@ -60,6 +60,7 @@ class Tally:
     records_examined: int = 0
     records_kept: int = 0
     records_undecided: int = 0
+    covered: list[Covered] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
         """Count what another one has counted."""
@@ -70,6 +71,12 @@ class Tally:
         for name in ("examined", "kept", "undecided", "records_examined", "records_kept", "records_undecided"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.slices |= other.slices
+        self.covered += other.covered
+
+    def all_covered(self) -> Covered:
+        """What is held of every portion; no slice is in two of them."""
+        texts = {slice_id: members for part in self.covered for slice_id, members in part.texts.items()}
+        return Covered(texts, frozenset(chain.from_iterable(part.records for part in self.covered)))
 
     def told(self, digest: bytes, holds: Iterable[Hold], now: datetime) -> Kept:
         """What is told of it; a hold that had nothing to do is named too."""
@@ -77,7 +84,7 @@ class Tally:
         return Kept(
             digest,
             tuple(
-                HoldKept(hold.id, hold.entry, did.examined, did.kept, did.undecided, did.records, hold.overdue(now))
+                HoldKept(hold.id, did.examined, did.kept, did.undecided, did.records, hold.overdue(now))
                 for hold, did in done
             ),
             self.examined,
@@ -87,6 +94,7 @@ class Tally:
             self.records_examined,
             self.records_kept,
             self.records_undecided,
+            self.all_covered(),
         )
 
 
@@ -102,13 +110,37 @@ class Found:
         """The organisations that need a shelf."""
         return {*self.texts, *self.records}
 
+    def covered(self) -> Covered:
+        """The same as leaves and ids: what must lie on those shelves before anything goes."""
+        by_slice: dict[int, set[bytes]] = defaultdict(set)
+        records: set[bytes] = set()
+        for text in chain.from_iterable(self.texts.values()):
+            by_slice[text.opened.slice].add(leaf(text.opened.org, text.opened.commitment))
+        for record in chain.from_iterable(self.records.values()):
+            if record.slice is None:
+                records.add(record.paper.id)
+            else:
+                by_slice[record.slice].add(record.leaf)
+        return Covered({slice_id: frozenset(each) for slice_id, each in by_slice.items()}, frozenset(records))
+
 
 class Covering:
-    """Decides about one shelf. `several` are the tags of texts that have more than one version there."""
+    """Decides about one shelf. `several` are the tags of texts that have more than one version there.
+
+    `incomplete` says that a later version of some text is missing, and nobody can say of which.
+    """
 
     def __init__(
-        self, shelf: str, holds: Sequence[Hold], sealer: Sealer, papers: Papers, several: Collection[bytes]
+        self,
+        shelf: str,
+        holds: Sequence[Hold],
+        sealer: Sealer,
+        papers: Papers,
+        several: Collection[bytes],
+        *,
+        incomplete: bool = False,
     ) -> None:
+        self._incomplete = incomplete
         self._shelf = shelf
         self._holds = holds
         self._by_org: dict[Handle, list[Hold]] = defaultdict(list)
@@ -159,8 +191,8 @@ class Covering:
         if not mine:
             return
         whole = self._whole(connection, row, opened)
-        flags = None if whole is None else frozenset(whole.flags)
-        doubtful = whole is None
+        flags = frozenset(whole.flags)
+        doubtful = UNDECIDED in flags
         keeping = []
         for hold in mine:
             count = found.tally.by_hold[hold.id]
@@ -173,15 +205,19 @@ class Covering:
                 count.kept += 1
                 keeping.append(count)
         if keeping:
-            found.texts[opened.org].append(HeldText(whole or opened, salt))
+            found.texts[opened.org].append(HeldText(whole, salt))
             found.tally.kept += 1
         if keeping and doubtful:
             self._doubt(row, keeping, found)
 
-    def _whole(self, connection: Connection, row: TextRow, opened: Opened) -> Opened | None:
-        """The text with the flags that follow from its other versions; None where one of these does not open."""
+    def _whole(self, connection: Connection, row: TextRow, opened: Opened) -> Opened:
+        """The text with the flags that follow from its other versions.
+
+        Where one of these does not open, or may be missing, it is `undecided` from here on, on whatever shelf it lies
+        later: what was not known once is not known any more.
+        """
         if row.tag not in self._several:
-            return opened
+            return _undecided(opened) if self._incomplete else opened
         try:
             family = [
                 open_with_salt(self._sealer, self._shelf, each)[0]
@@ -189,8 +225,9 @@ class Covering:
                 if each.org == row.org
             ]
         except UNREADABLE:
-            return None
-        return next(each for each in with_derived_flags(family) if each.id == opened.id)
+            return _undecided(opened)
+        whole = next(each for each in with_derived_flags(family) if each.id == opened.id)
+        return _undecided(whole) if self._incomplete else whole
 
     def _unopened(self, row: TextRow, altered: bool, found: Found) -> None:
         """A row that does not open; one of an altered slice may be of any organisation."""
@@ -219,7 +256,7 @@ class Covering:
             HeldRecord(
                 _paper(named, owner, header, self._bytes_of(row), self._last),
                 leaf(row.org, row.commitment),
-                is_text=True,
+                row.slice,
             )
         )
 
@@ -261,7 +298,7 @@ class Covering:
         header, _ = read(paper.plain)
         keeping = self._may_cover(found, _handle(header), header.first, header.last)
         if keeping:
-            record = HeldRecord(paper, bytes.fromhex(header.leaf), is_text=header.what == "text")
+            record = HeldRecord(paper, bytes.fromhex(header.leaf))
             self._keep_record(paper.org, record, keeping, found, undecided=True)
 
     def _damaged(self, row: Row[Any], found: Found) -> None:
@@ -284,6 +321,13 @@ class Covering:
         found.tally.records_kept += 1
         found.tally.records_undecided += undecided
         found.records[owner].append(record)
+
+
+def _undecided(opened: Opened) -> Opened:
+    """A text of which a later version may say otherwise; one that is known to be rewritten is no question."""
+    if REWRITTEN in opened.flags or UNDECIDED in opened.flags:
+        return opened
+    return replace(opened, flags=(*opened.flags, UNDECIDED))
 
 
 def _handle(header: Undecided) -> Handle | None:

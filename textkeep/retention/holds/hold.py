@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from textkeep.archive.text import HOUSE, Event, Handle, Text
+from textkeep.archive.text import HOUSE, UNDECIDED, Event, Handle, Text
 from textkeep.errors import Malformed, QueryMalformed
 from textkeep.ingest.eligibility import AHEAD_BY
 from textkeep.ingest.wire import Parsed, Rejected, parse
@@ -59,11 +59,9 @@ class Scope:
 
     def __post_init__(self) -> None:
         asked = None if self.query is None else parse_query(self.query)
-        start, until = (None, None) if asked is None else match.span(asked)
-        starts = [each for each in (self.after, start) if each is not None]
-        ends = [each for each in (self.before, until) if each is not None]
+        own = (self.after, self.before)
         object.__setattr__(self, "asked", asked)
-        object.__setattr__(self, "span", (max(starts, default=None), min(ends, default=None)))
+        object.__setattr__(self, "span", own if asked is None else match.common((own, match.span(asked))))
         object.__setattr__(self, "folded", frozenset(fold(user).strip() for user in self.users))
 
     def __repr__(self) -> str:
@@ -146,9 +144,11 @@ def covers(hold: Hold, event: Event, org: Handle, flags: Collection[str] | None)
     """Whether a hold covers a text of an organisation; exact.
 
     `flags` are those that it has, its own and derived ones. None says that it was never judged, as a quarantined
-    record was not: then it counts as having, and as not having, whatever flag the hold asks for.
+    record was not, and the flag `undecided` that nobody can say: then it counts as having, and as not having, whatever
+    flag the hold asks for.
     """
-    return _is_of(hold, org, event.data.org_id) and _fits(hold.scope, event.data, flags)
+    known = None if flags is None or UNDECIDED in flags else flags
+    return _is_of(hold, org, event.data.org_id) and _fits(hold.scope, event.data, known)
 
 
 def covers_record(hold: Hold, raw: bytes, org: Handle | None, received_at: datetime) -> bool:

@@ -25,6 +25,7 @@ from textkeep.clock import Clock
 from textkeep.errors import Forbidden, Malformed, NotFound, Outage
 from textkeep.ledger import log
 from textkeep.ledger.log import moment
+from textkeep.retention.approvals.attempts import Attempts
 from textkeep.retention.holds.copies import Held, HoldCopies
 from textkeep.retention.holds.hold import ENDS_AFTER, REVIEW_WITHIN, Hold, Scope, covers, covers_record
 from textkeep.retention.holds.rows import LOCK, HoldRows, Moment, earliest_of
@@ -32,6 +33,9 @@ from textkeep.store import advisory
 from textkeep.store.engine import Store
 from textkeep.store.evidence import checkpoints, holds
 from textkeep.store.tables import ledger_entries
+
+KIND: Final = "hold"
+"""What a refused attempt at placing one is on record as."""
 
 MATTER_CHARACTERS: Final = 200
 REASON_CHARACTERS: Final = 2_000
@@ -73,10 +77,12 @@ class Holding:
         copies: HoldCopies,
         shelves: Shelves,
         organisations: Organisations,
+        attempts: Attempts,
         clock: Clock,
         *,
         told: Callable[[Step], None] = lambda _: None,
     ) -> None:
+        self._attempts = attempts
         self._store = store
         self._rows = rows
         self._copies = copies
@@ -90,13 +96,16 @@ class Holding:
     def place(self, principal: Principal, *, matter: str, reason: str, review_at: datetime, scope: Scope) -> Placed:
         """Place a hold. It is in force when this returns, and so it is in the keyring's store.
 
-        Raises Forbidden, Malformed (matter, reason, review date), and Outage where it cannot be stored: then it is not
-        in force, or, where the commit itself failed, is placed again by itself (`holds/agreement.py`).
+        Raises Forbidden (on record), Malformed (matter, reason, review date; one too far ahead on record), and Outage
+        where it cannot be stored: then it is not in force, or, where the commit itself failed, is placed again by
+        itself (`holds/agreement.py`).
         """
-        org = self.organisation(principal, "holds.place", scope.org_id)
+        org = self.may_place(principal, KIND, scope.org_id)
         _check_words("matter", matter, MATTER_CHARACTERS)
         _check_words("reason", reason, REASON_CHARACTERS)
         now = self._clock()
+        if review_at > now + REVIEW_WITHIN:
+            self._attempts.record(principal, KIND, "review", more={"org": org.hex()})
         _check_review(review_at, now)
         for owner in (org, HOUSE):
             self._shelves.ensure_kept(owner, now)
@@ -186,10 +195,6 @@ class Holding:
         """The holds in force at a moment, by default now by the earliest clock; of one organisation or of all."""
         return self._rows.active(connection, at or self.earliest(connection), org)
 
-    def overdue(self, connection: Connection, now: datetime) -> list[Hold]:
-        """The holds in force whose review is due. None of them ends by itself; each report names them."""
-        return [hold for hold in self._rows.active(connection, now) if hold.overdue(now)]
-
     def in_force(self, org: Handle) -> list[Hold]:
         """The holds of an organisation that are in force now."""
         with self._store.reading() as connection:
@@ -245,6 +250,18 @@ class Holding:
             if gone:
                 connection.execute(delete(holds).where(holds.c.id.in_(gone)))
         return len(gone)
+
+    def may_place(self, principal: Principal, what: str, org_id: str) -> Handle:
+        """The handle of an organisation in which the principal may place holds.
+
+        Raises Forbidden; the attempt is on record as `what`, unless it names an organisation that there is none of.
+        Never inside a transaction.
+        """
+        self._attempts.require(principal, "holds.place", None, what)
+        org = self._organisations.find(org_id)
+        if org is not None and isinstance(rules.decide(principal, "holds.place", org), Denied):
+            self._attempts.record(principal, what, "organisation", more={"org": org.hex()})
+        return self.organisation(principal, "holds.place", org_id)
 
     def organisation(self, principal: Principal, action: Action, org_id: str) -> Handle:
         """The handle of an organisation in which the principal may do that. Raises Forbidden."""

@@ -130,6 +130,7 @@ class ShelfShown(BaseModel):
     records: int = Field(description="Records in quarantine.")
     undecided: int = Field(description="What does not open, and so counts as covered.")
     users: dict[str, int] = Field(description="Texts by user.")
+    days: dict[str, int] = Field(description="Of a shelf that other holds keep: texts by the UTC day they were sent.")
 
 
 class PreviewShown(BaseModel):
@@ -285,6 +286,7 @@ def _foreseen(found: Foreseen) -> dict[str, Any]:
             "records": each.records,
             "undecided": each.undecided,
             "users": dict(each.users),
+            "days": dict(sorted(each.days.items())),
         }
         for each in found.shelves
     ]

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import msgspec
@@ -20,11 +20,10 @@ class HoldKept(msgspec.Struct, frozen=True):
     """What one hold did with a shelf: `examined` are the texts of its organisation that were looked at.
 
     `kept` counts the texts it covers, `records` the quarantined records, `undecided` what of both could not be opened
-    or decided and counts as covered. `entry` is the `seq` of the hold's ledger entry.
+    or decided and counts as covered.
     """
 
     id: str
-    entry: int
     examined: int
     kept: int
     undecided: int
@@ -33,11 +32,31 @@ class HoldKept(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Covered:
+    """What is held of a shelf: of texts the leaves, by its own slices, of quarantined and undecided records the ids."""
+
+    texts: Mapping[int, frozenset[bytes]] = field(default_factory=dict)
+    records: frozenset[bytes] = frozenset()
+
+    def lies_in(self, there: "Covered") -> bool:
+        """Whether everything that is held is there."""
+        none: frozenset[bytes] = frozenset()
+        texts = all(members <= there.texts.get(slice_id, none) for slice_id, members in self.texts.items())
+        return texts and self.records <= there.records
+
+    def beside(self, held: "Covered") -> frozenset[bytes]:
+        """The leaves of texts that lie here and are not among those that are held."""
+        none: frozenset[bytes] = frozenset()
+        return none.union(*(members - held.texts.get(slice_id, none) for slice_id, members in self.texts.items()))
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
     """What the holds in force did with a shelf: texts looked at, kept, and kept because undecided.
 
     Each text counts once, however many holds cover it. `slices` names (hex) those in which something was undecided;
     `records` counts quarantined records looked at and kept, `undecided_records` those of them that did not open.
+    `covered` says which they are. A `digest` of no bytes is that of no set: the holds changed under way.
     """
 
     digest: bytes
@@ -49,6 +68,7 @@ class Kept:
     records_examined: int = 0
     records_kept: int = 0
     records_undecided: int = 0
+    covered: Covered = field(default_factory=Covered)
 
 
 class HoldsInForce(Protocol):
@@ -58,9 +78,9 @@ class HoldsInForce(Protocol):
     differ whenever the set of active holds does. `keep` MUST leave every covered text and record, and every one that
     cannot be opened or decided, on a shelf of held texts, committed and read back, before it returns; it works in
     transactions of its own under that lock, MUST be idempotent and MUST NOT decide by the index. What it gives counts
-    only while the digest is the one it names: where the set changes under way it may have left things out. `leaves`
-    MUST read back what is kept of a shelf, by slice, from where it is kept: SHA-256(org handle || commitment) of each
-    text. `check` MUST raise where it cannot be shown that every hold is known.
+    only while the digest is the one it names: where the set changes under way it may have left things out, and MUST
+    name none. `there` MUST read back what is kept of a shelf from where it is kept: of texts SHA-256(org handle ||
+    commitment), by slice. `check` MUST raise where it cannot be shown that every hold is known.
     """
 
     def agree(self) -> None:
@@ -75,7 +95,7 @@ class HoldsInForce(Protocol):
     def keep(self, transaction: Transaction, shelf: str) -> Kept:
         """Carry over what is covered."""
 
-    def leaves(self, connection: Connection, shelf: str) -> Mapping[int, frozenset[bytes]]:
+    def there(self, connection: Connection, shelf: str) -> Covered:
         """What is kept of a shelf."""
 
 
@@ -96,6 +116,6 @@ class NoHolds:
         """Nothing is covered, so nothing is looked at and nothing carried over."""
         return Kept(NO_HOLDS, (), 0, 0, 0)
 
-    def leaves(self, _connection: Connection, _shelf: str) -> Mapping[int, frozenset[bytes]]:
+    def there(self, _connection: Connection, _shelf: str) -> Covered:
         """Nothing is kept."""
-        return {}
+        return Covered()

@@ -33,6 +33,9 @@ from textkeep.store.engine import Store, Vanished
 OPENED_AT_MOST: Final = 100_000
 """Texts after which an answer ends with the shelf it is in."""
 
+KIND: Final = "hold-preview"
+"""What a preview, or a refused attempt at one, is on record as."""
+
 ROWS_AT_ONCE: Final = 500
 """Rows that are in memory at a time."""
 
@@ -44,7 +47,8 @@ RECORDS: Final = ("quarantine", "undecided")
 class ShelfCount:
     """What a hold would cover of one shelf: texts by user, records in quarantine, and what does not open.
 
-    `opened` counts the texts of the organisation that were looked at.
+    Of a shelf of held texts, which come from many days, `days` gives the texts by the day they were sent. `opened`
+    counts the texts of the organisation that were looked at.
     """
 
     shelf: str
@@ -54,6 +58,7 @@ class ShelfCount:
     records: int = 0
     undecided: int = 0
     users: Counter[str] = field(default_factory=Counter)
+    days: Counter[str] = field(default_factory=Counter)
 
     @property
     def covers_anything(self) -> bool:
@@ -100,9 +105,9 @@ class Preview:
     def count(self, principal: Principal, *, reason: str, scope: Scope, cursor: str | None = None) -> Foreseen:
         """Count, put it on record with its reason, and give it.
 
-        Raises Forbidden, ReasonRequired, and Malformed for a cursor that is none.
+        Raises Forbidden (on record), ReasonRequired, and Malformed for a cursor that is none.
         """
-        org = self._holding.organisation(principal, "holds.place", scope.org_id)
+        org = self._holding.may_place(principal, KIND, scope.org_id)
         must_have_reason(reason)
         now = self._clock()
         would = Hold("preview", org, "", reason, scope, principal.person, now, now)
@@ -118,7 +123,7 @@ class Preview:
         opened = sum(each.opened for each in found)
         covered = sum(each.texts + each.records + each.undecided for each in found)
         detail = {"reason": reason, "scope": scope.written(), "shelves": len(found), "opened": opened, "count": covered}
-        preview_id = self._activity.record(principal, "hold-preview", org, detail)
+        preview_id = self._activity.record(principal, KIND, org, detail)
         shown = tuple(each for each in found if each.covers_anything)
         return Foreseen(preview_id, shown, opened, len(found), found[-1].shelf if waiting else None, reach)
 
@@ -138,6 +143,8 @@ class Preview:
                 if covers(hold, opened.event, opened.org, frozenset(opened.flags) if whole else None):
                     count.texts += 1
                     count.users[opened.event.data.user_id] += 1
+                    if is_kept(count.shelf):
+                        count.days[opened.id.day.isoformat()] += 1
 
     def _families(self, connection: Connection, org: Handle, count: ShelfCount) -> Iterator[tuple[list[Opened], bool]]:
         """The texts of an organisation, the versions of one together, and whether all of them open.

@@ -55,8 +55,6 @@ class Releasing:
 
         Raises Forbidden (on record), NotFound, Malformed without a reason, and AlreadyReleased.
         """
-        if not any(character.isalnum() for character in reason) or len(reason) > REASON_CHARACTERS:
-            raise Malformed("a release needs a reason, in words", field="reason")
         with self._store.reading() as connection:
             known = self._holding.find(connection, hold_id)
         self._requests.attempts.require(principal, "holds.release", None, KIND, subject=known.id if known else None)
@@ -65,6 +63,8 @@ class Releasing:
         if not principal.sees(known.org):
             self._requests.attempts.record(principal, KIND, "organisation", subject=known.id)
             raise unknown()
+        if not any(character.isalnum() for character in reason) or len(reason) > REASON_CHARACTERS:
+            raise Malformed("a release needs a reason, in words", field="reason")
         with self._store.transaction() as connection:
             advisory.hold(connection, LOCK)
             hold = self._releasable(connection, hold_id)

@@ -8,8 +8,9 @@ from textkeep.archive.rows import Opened
 from textkeep.archive.text import Handle
 from textkeep.errors import NotFound
 from textkeep.ingest.quarantine import NamedHold as HoldOnRecords
-from textkeep.retention.holds.hold import Hold, covers, covers_record
+from textkeep.retention.holds.hold import Hold, covers, covers_record, covers_unreadable
 from textkeep.retention.holds.holding import Holding
+from textkeep.retention.holds.undecided import read
 from textkeep.search.held import NamedHold
 from textkeep.store.engine import Store
 
@@ -32,7 +33,7 @@ class HeldInSearch:
         def covered(opened: Opened) -> bool:
             return covers(hold, opened.event, opened.org, frozenset(opened.flags))
 
-        return NamedHold(hold.id, hold.org, covered)
+        return NamedHold(hold.id, hold.org, covered, hold.scope.span)
 
 
 class HeldInQuarantine:
@@ -45,7 +46,13 @@ class HeldInQuarantine:
     def named(self, principal: Principal, hold_id: str) -> HoldOnRecords:
         """A hold in force that the principal may know of. Raises Forbidden, and NotFound for any other."""
         hold = _in_force(self._store, self._holding, principal, hold_id)
-        return HoldOnRecords(hold.org, lambda org, raw, at: covers_record(hold, raw, org, at))
+
+        def undecided(plain: bytes) -> bytes | None:
+            header, opened = read(plain)
+            owner = None if header.handle is None else Handle(header.handle)
+            return opened if covers_unreadable(hold, owner, first=header.first, last=header.last) else None
+
+        return HoldOnRecords(hold.org, lambda org, raw, at: covers_record(hold, raw, org, at), undecided)
 
 
 def _in_force(store: Store, holding: Holding, principal: Principal, hold_id: str) -> Hold:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import msgspec
 from sqlalchemy import func, or_, select
 
 from textkeep.clock import Clock
@@ -29,9 +30,6 @@ from textkeep.store.engine import Store
 from textkeep.store.evidence import witnesses
 from textkeep.store.tables import ledger_entries
 
-LOOKUP: Final = 500
-"""How many entries one statement asks for."""
-
 AT_ONCE: Final = 5.0
 """Seconds of one question to the signer; between two of them the turn is renewed, and may be ended."""
 
@@ -43,15 +41,13 @@ class Awaited:
     signature: Signature | None
     required: tuple[str, ...] = ()
 
-    def document(self, time_token: str | None = None) -> Checkpointed | None:
+    def document(self) -> Checkpointed | None:
         """What the facts keep of it."""
         signed = self.signature
         if signed is None:
             return None
         names = sorted(signed.witnesses)
-        return Checkpointed(
-            signed.size, signed.note.decode(), moment(signed.at), names, list(self.required), time_token
-        )
+        return Checkpointed(signed.size, signed.note.decode(), moment(signed.at), names, list(self.required))
 
 
 class Awaiting:
@@ -128,27 +124,16 @@ class Awaiting:
             if turn.pause(ASK_EVERY):
                 return None
 
-    def time_token(self, awaited: Awaited) -> str | None:
-        """A token of a time-stamping authority over the checkpoint, where one is set and answers as it should."""
-        if awaited.signature is None:
+    def stamped(self, awaited: Awaited) -> Checkpointed | None:
+        """What the facts keep of it, with a token of a time-stamping authority; or that one is set, and gave none."""
+        document = awaited.document()
+        if document is None:
             return None
         try:
-            return self._signed.time_token(awaited.signature.note)
+            token = self._signed.time_token(document.note.encode())
         except (Outage, Unsound):
-            return None
-
-    def indices(self, seqs: Collection[int]) -> dict[int, int]:
-        """The places in the tree of those of the entries that have one."""
-        found: dict[int, int] = {}
-        wanted = sorted(set(seqs))
-        with self._store.reading() as connection:
-            for start in range(0, len(wanted), LOOKUP):
-                some = wanted[start : start + LOOKUP]
-                rows = connection.execute(
-                    select(ledger_entries.c.seq, ledger_entries.c.leaf_index).where(ledger_entries.c.seq.in_(some))
-                )
-                found.update({row[0]: row[1] for row in rows if row[1] is not None and row[1] >= 0})
-        return found
+            return msgspec.structs.replace(document, time_failed=True)
+        return msgspec.structs.replace(document, time_token=token)
 
     def _required(self) -> tuple[str, ...]:
         now: datetime = self._clock()

@@ -1,7 +1,8 @@
 """The first four steps of a purge: intent, kept, witnessed, committed. Until the last of them nothing is destroyed."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -12,14 +13,15 @@ from textkeep.errors import Conflict
 from textkeep.ledger.log import moment
 from textkeep.retention.counting.census import Census, take_census
 from textkeep.retention.counting.leaves import numbers_beside
-from textkeep.retention.guards import earliest
-from textkeep.retention.holds.in_force import HoldsInForce
+from textkeep.retention.guards import STEP_AHEAD, earliest
+from textkeep.retention.holds import kept_leaves
+from textkeep.retention.holds.in_force import Covered, HoldsInForce
 from textkeep.retention.purging import releases_due
 from textkeep.retention.purging.absence import LookedAgain
 from textkeep.retention.purging.awaiting import Awaited, Awaiting
 from textkeep.retention.purging.destruction import Destruction
 from textkeep.retention.purging.moving import Held, Mover, Order
-from textkeep.retention.reports.facts import Checkpointed, Holds, Line, Released, ring_of
+from textkeep.retention.reports.facts import Checkpointed, Facts, Holds, Line, Released, ring_of
 from textkeep.store.engine import Store
 
 AGAIN: Final = "earlier shelves"
@@ -29,7 +31,14 @@ NAMED: Final = 10
 """How many slices a reason names; the report lists all of them."""
 
 RELEASES_SAID: Final = 40
-"""How many releases an intent names; the report names all of them."""
+"""How many releases an intent and a decision name; the report names all of them."""
+
+
+class _NoMoreHeld(NamedTuple):
+    """Texts that were carried over and that no hold in force covers any more; of how many of them no entry tells."""
+
+    texts: int
+    untold: int
 
 
 class Deciding:
@@ -52,6 +61,8 @@ class Deciding:
         self._store = store
         self._shelves = shelves
         self._keyring = keyring
+        self._covered: dict[str, tuple[str, Covered]] = {}
+        """What this process found covered, by shelf, and when it did."""
 
     def intent(self, shelf: str, order: Order) -> None:
         """From here the shelf takes no more texts.
@@ -77,11 +88,10 @@ class Deciding:
             facts.readback = [_looked_again(order.again)]
             said: dict[str, object] = {"cutoff": facts.cutoff, "clocks": facts.clocks}
             if not kept:
-                held.write("intent", "intent", said)
+                held.write("intent", said)
                 reason = "by every clock the day's last text is 400 days old; no more texts are taken"
                 return Line("intent", "pass", reason)
-            said["releases"] = [each.hold for each in facts.released[:RELEASES_SAID]]
-            held.write("intent", "intent", {**said, "released": len(facts.released)})
+            held.write("intent", {**said, **_releases(facts.released)})
             number = len(facts.released)
             return Line("intent", "pass", f"{number} releases are in effect by every clock; nothing more is kept here")
 
@@ -101,6 +111,7 @@ class Deciding:
             digest = kept.digest.hex()
             if digest != held.digest:
                 return None
+            self._covered[shelf] = (moment(held.now), kept.covered)
             _note(held, "intent", awaited.document())
             held.facts.holds = Holds(
                 digest,
@@ -134,20 +145,65 @@ class Deciding:
         self._mover.move(shelf, order.turn, "kept", "witnessed", work)
 
     def committed(self, shelf: str, order: Order) -> None:
-        """The point of no return: the holds are still those of step 2, or it goes back; everything is counted."""
+        """The point of no return. Everything is counted here.
+
+        Where the holds are not those of step 2 any more, or something that they keep is not where it was carried over
+        to, it goes back: then that is done again.
+        """
 
         def work(held: Held) -> Line | None:
-            facts = held.facts
-            if not self._destruction.may_commit(held.connection, None if facts.holds is None else facts.holds.digest):
+            facts, connection = held.facts, held.connection
+            if held.now - earliest(order.readings) > STEP_AHEAD:  # a hold may be told as ended that has not
+                raise Conflict(
+                    "the clock is more than 26 hours ahead of where this run began; nothing of the shelf was destroyed",
+                    remedy="Look at the clock. The next run checks it, and goes on where this one stopped.",
+                )
+            if facts.holds is None or not self._destruction.may_commit(connection, facts.holds.digest):
                 return None
-            with numbers_beside(self._store, held.connection, held.shelf) as numbers:
-                kept = self._holds.leaves(held.connection, held.shelf)
-                facts.census = take_census(held.connection, held.shelf, kept, numbers)
+            with numbers_beside(self._store, connection, shelf) as numbers:
+                there = self._holds.there(connection, shelf)
+                if not self._is_kept(shelf, facts, there):
+                    return None
+                signed = "witnessed" in facts.checkpoints
+                facts.census = take_census(
+                    connection, shelf, there.texts, numbers, records=there.records, signed=signed
+                )
             facts.ring_before = ring_of(self._keyring.status())
-            held.write("committed", "committed", _decision(facts.census, held.digest))
-            return _counted(facts.census, facts.holds)
+            decision = _decision(facts.census, held.digest)
+            if is_kept(shelf):
+                self._release(connection, shelf, facts, there)
+                decision |= _releases(facts.released)
+            held.write("committed", decision)
+            return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
         self._mover.move(shelf, order.turn, "witnessed", "committed", work)
+        self._covered.pop(shelf, None)
+
+    def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:
+        """Name the releases by which a shelf of held texts is decided about: some took effect since the intent.
+
+        What a hold kept that ended since lies on the next generation: its release is not done before that goes too.
+        """
+        begun = {each.hold for each in facts.released}
+        in_force = set() if facts.holds is None else {each.id for each in facts.holds.holds}
+        facts.released = releases_due.in_effect(connection, shelf, in_force)
+        if self._covered.get(shelf, ("", Covered()))[1] != there:
+            facts.unfinished = [each.hold for each in facts.released if each.hold not in begun]
+
+    def _is_kept(self, shelf: str, facts: Facts, there: Covered) -> bool:
+        """Whether everything that step 2 found covered is there still.
+
+        After a restart nobody knows what that was: where it was anything it is looked for once more.
+        """
+        if facts.holds is None or not facts.holds.kept + facts.holds.records_kept:
+            return facts.holds is not None
+        at, covered = self._covered.get(shelf, ("", Covered()))
+        return at == facts.at.get("kept") and covered.lies_in(there)
+
+    def _no_more_held(self, connection: Connection, shelf: str, there: Covered) -> _NoMoreHeld:
+        """What lies where held texts are and no hold in force covers: a hold that kept it may have ended on the way."""
+        beside = there.beside(self._covered.get(shelf, ("", Covered()))[1])
+        return _NoMoreHeld(len(beside), len(beside - kept_leaves.told(connection, shelf)) if beside else 0)
 
     def _open_next(self, shelf: str, order: Order, cutoff: datetime) -> None:
         """Open the generation that takes what is still held. Raises Conflict where the shelf may not go."""
@@ -168,6 +224,10 @@ class Deciding:
         if undecided:
             raise Conflict("a day is being purged whose held texts may lie on that shelf; nothing was destroyed")
         return released
+
+
+def _releases(released: Sequence[Released]) -> dict[str, object]:
+    return {"releases": [each.hold for each in released[:RELEASES_SAID]], "released": len(released)}
 
 
 def _note(held: Held, step: str, document: Checkpointed | None) -> None:
@@ -216,7 +276,7 @@ def sums(census: Census | None) -> Line:
     return Line("sums", "fail", f"does not hold: {said}")
 
 
-def _counted(census: Census, holds: Holds | None) -> Line:
+def _counted(census: Census, holds: Holds, no_more_held: _NoMoreHeld) -> Line:
     wrong = []
     if census.differing:
         named = ", ".join(each.slice for each in census.differing[:NAMED])
@@ -228,13 +288,19 @@ def _counted(census: Census, holds: Holds | None) -> Line:
         wrong.append(
             f"{census.reading.altered} slices read ahead were not the same when read again; all were read again"
         )
-    if holds is not None and census.kept != holds.kept:
+    if census.kept != holds.kept + no_more_held.texts:
         wrong.append(f"{holds.kept} texts are held and {census.kept} of what was taken lie where held texts are")
+    if no_more_held.untold:
+        wrong.append(f"{no_more_held.untold} texts lie where held texts are, and no entry says that they were kept")
     if sums(census).verdict == "fail":
         wrong.append("the sums do not add up")
     if wrong:
         return Line("committed", "fail", "; ".join(wrong))
     said = f"the sets of all {census.slices} slices are those that were taken"
+    if no_more_held.texts:
+        said += (
+            f"; {no_more_held.texts} of what is kept lie there for holds that have ended since: they go with that shelf"
+        )
     return Line("committed", "pass", f"{said}; {_when_read(census)}")
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from textkeep.archive.keyring import Keyring, shelf_secret
 from textkeep.clock import Clock
 from textkeep.ledger.log import moment
-from textkeep.retention.counting.census import UNREADABLE, Census, places
+from textkeep.retention.counting.census import UNREADABLE, Census
 from textkeep.retention.counting.recount import recount
 from textkeep.retention.holds.in_force import HoldsInForce
 from textkeep.retention.purging import evicting, releases_due
@@ -30,7 +30,8 @@ from textkeep.retention.reports import erasing
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.chain import Chain
 from textkeep.retention.reports.erasing import Erasures
-from textkeep.retention.reports.facts import Facts, Line, ring_of
+from textkeep.retention.reports.facts import Line, ring_of
+from textkeep.retention.reports.named import indices, named
 from textkeep.retention.reports.overdue import overdue
 from textkeep.retention.reports.report import day_report, verdict_of
 from textkeep.retention.turn import Turn
@@ -94,13 +95,13 @@ class Destroying:
         awaited = self._awaiting.through([] if decided is None else [decided], order.turn)
         if awaited is None:
             return
-        token = self._awaiting.time_token(awaited)
-        entry, transaction = str(decided or "unknown"), order.turn.transaction
+        document = self._awaiting.stamped(awaited)
+        place = None if awaited.signature is None or decided is None else awaited.signature.indices[decided]
+        entry, transaction = "unknown" if place is None else str(place), order.turn.transaction
         stone = self._destruction.shred(transaction, shelf, entry=entry, now=self._clock())
 
         def work(held: Held) -> Line:
             ring = ring_of(self._keyring.status())
-            document = awaited.document(token)
             if document is not None:
                 held.facts.checkpoints["committed"] = document
             held.facts.secret = stone.commitment.hex()
@@ -108,12 +109,12 @@ class Destroying:
             said = {
                 "secret": name,
                 "commitment": stone.commitment.hex(),
-                "committed": decided,
+                "committed": place,
                 "destroyed_at": moment(datetime.fromisoformat(stone.destroyed_at)),
                 "generation": ring.generation,
                 "root": ring.root,
             }
-            held.write("shredded", "key-destroyed", said)
+            held.write("shredded", said)
             wanted = select(shelves.c.commitment).where(shelves.c.name == held.shelf)
             if held.connection.execute(wanted).scalar_one() != stone.commitment:
                 return Line("shredded", "fail", "the secret destroyed is not the one this shelf was opened with")
@@ -202,11 +203,10 @@ class Destroying:
         """The report is written, and its digest goes into the ledger, once everything that it names is signed."""
         with self._store.reading() as connection:
             purge = found.load(connection, shelf)
-        named = _named(purge.facts) if purge else []
-        awaited = self._awaiting.through(named, order.turn)
+            entries = named(connection, purge) if purge else {}
+        awaited = self._awaiting.through([each.seq for each in entries.values()], order.turn)
         if awaited is None:
             return
-        indices = self._awaiting.indices(named)
         erased = erasing.known(self._erasures, shelf)
 
         def work(held: Held) -> Line:
@@ -215,24 +215,18 @@ class Destroying:
             document = awaited.document()
             if document is not None:
                 facts.checkpoints["reported"] = document
-                facts.indices = indices
-                facts.counted = places(held.connection, held.shelf, facts.census)
-            releases_due.done(held.connection, held.shelf, facts.released, held.now)
+                facts.indices = indices(named(held.connection, held.purge))
+            finished = [each for each in facts.released if each.hold not in facts.unfinished]
+            releases_due.done(held.connection, held.shelf, finished, held.now)
             self._chain.put(
                 held.connection,
                 held.shelf,
                 lambda previous: day_report(held.purge, reported_at=held.now, previous=previous),
-                lambda put: held.write("reported", "purge", {"attempt": held.purge.attempt, **put}),
+                lambda put: held.write("reported", {"attempt": held.purge.attempt, **put}),
             )
             return Line("reported", "pass", "written, and its digest is in the ledger")
 
         self._mover.move(shelf, order.turn, "verified", "reported", work)
-
-
-def _named(facts: Facts) -> list[int]:
-    """The entries that a report names one by one."""
-    holds = [] if facts.holds is None else facts.holds.holds
-    return [*facts.entries.values(), *(each.entry for each in holds), *(each.entry for each in facts.released)]
 
 
 def _recounted(held: Held, there: There, holds: HoldsInForce) -> tuple[Line, Census | None]:
@@ -242,7 +236,7 @@ def _recounted(held: Held, there: There, holds: HoldsInForce) -> tuple[Line, Cen
     if census is None:
         return Line("dropped", "unknown", f"{gone}; no count from before is on record"), None
     try:
-        after = recount(connection, shelf, census, there.texts or {}, lambda: holds.leaves(connection, shelf))
+        after = recount(connection, shelf, census, there.texts or {}, lambda: holds.there(connection, shelf).texts)
     except UNREADABLE:
         said = "a ledger entry that the decision read cannot be read any more: nobody can say what changed since"
         return Line("dropped", "fail", f"{gone}; {said}"), census

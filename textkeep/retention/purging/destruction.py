@@ -1,7 +1,8 @@
 """Destruction: everything that can end a text or a quarantined record, in one list, and the one way each must go.
 
 Whoever destroys asks for a permit in its own transaction. It is given under the lock that placing and releasing holds
-take first, so that no hold comes in between. What destroys (`Keyring.destroy`, `drop_tables`, `Papers.take_out`) is
+take first, so that no hold comes in between, and none is given while a restored keyring waits for two persons. What
+destroys (`Keyring.destroy`, `drop_tables`, `Papers.take_out`) is
 called from here, or demands the permit; tests/retention/test_destruction.py walks the source of the whole package and
 fails where a way is added beside this list.
 """
@@ -34,21 +35,31 @@ DECIDED: Final = frozenset(STATES[STATES.index("committed") :])
 Covered = Callable[[Connection], bool]
 """Whether a hold in force covers what is to go, asked in the transaction that would destroy it."""
 
+Resumed = Callable[[Connection], None]
+"""Raises where a restored keyring waits for two persons, asked in the transaction that would destroy."""
+
+
+def never_restored(_connection: Connection) -> None:
+    """Stands for a keyring that no backup ever took the place of."""
+
 
 class Destruction:
     """Gives permits, and destroys secrets."""
 
-    def __init__(self, shelves: Shelves, keyring: Keyring, holds: HoldsInForce) -> None:
+    def __init__(self, shelves: Shelves, keyring: Keyring, holds: HoldsInForce, resumed: Resumed) -> None:
         self._shelves = shelves
         self._keyring = keyring
         self._holds = holds
+        self._resumed = resumed
 
     def may_commit(self, connection: Connection, used: str | None) -> bool:
         """Whether a shelf may pass its point of no return: the holds in force are those (digest, hex) it was kept for.
 
-        They stay so until the caller's transaction ends. Raises Unsound where a hold may be missing.
+        They stay so until the caller's transaction ends. Raises Unsound where a hold may be missing, and what `resumed`
+        does.
         """
         now = self._holds.digest(connection).hex()
+        self._resumed(connection)
         self._holds.check(connection)
         return used == now
 
@@ -56,9 +67,10 @@ class Destruction:
         """The permit to destroy what lies on a shelf, good for the caller's transaction.
 
         Raises Conflict where the shelf is not behind its point of no return, or, for what was found again, where its
-        secret was not destroyed: then a hold may still keep what is there.
+        secret was not destroyed: then a hold may still keep what is there. Raises what `resumed` does.
         """
         self._holds.digest(connection)
+        self._resumed(connection)
         state = self._shelves.states(connection, [shelf]).get(shelf)
         if path == "found-again":
             if state != "reported" or self._keyring.tombstone(shelf_secret(shelf)) is None:
@@ -72,9 +84,11 @@ class Destruction:
     def permit_return(self, connection: Connection, shelf: str, covered: Covered) -> Permit:
         """The permit to take one record out of the quarantine of an open shelf.
 
-        Raises Conflict where a hold in force covers the record (`covered`), or the shelf is being purged.
+        Raises Conflict where a hold in force covers the record (`covered`), or the shelf is being purged, and what
+        `resumed` does.
         """
         self._holds.digest(connection)
+        self._resumed(connection)
         if self._shelves.lock(connection, [shelf]).get(shelf) != "open":
             raise _refused("its day is being purged")
         if covered(connection):

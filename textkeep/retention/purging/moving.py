@@ -16,6 +16,7 @@ from textkeep.retention.holds.in_force import HoldsInForce
 from textkeep.retention.purging.absence import LookedAgain
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.facts import Facts, Line, PurgeRow
+from textkeep.retention.reports.named import KINDS, entry_of
 from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
 
@@ -51,12 +52,10 @@ class Held:
         """What is known so far; saved when the step commits."""
         return self.purge.facts
 
-    def write(self, step: State, kind: str, body: Mapping[str, object]) -> int:
-        """Write the step's ledger entry, and remember and give its place."""
+    def write(self, step: State, body: Mapping[str, object]) -> None:
+        """Write the step's ledger entry."""
         said = {"purge": self.purge.number, **body}
-        seq = log.append(self.connection, kind, said, now=self.now, shelf=self.shelf)
-        self.facts.entries[step] = seq
-        return seq
+        log.append(self.connection, KINDS[step], said, now=self.now, shelf=self.shelf)
 
 
 class Mover:
@@ -74,10 +73,10 @@ class Mover:
             return self._shelves.states(connection, [shelf]).get(shelf)
 
     def entry(self, shelf: str, step: State) -> int | None:
-        """The `seq` of the ledger entry of a step, or None where that is not on record."""
+        """The `seq` of the ledger entry of a step by now, or None where that is not on record."""
         with self._store.reading() as connection:
-            purge = found.load(connection, shelf)
-        return None if purge is None else purge.facts.entries.get(step)
+            entry = entry_of(connection, shelf, step)
+        return None if entry is None else entry.seq
 
     def move(self, shelf: str, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
         """Do `work` and move on, in one transaction under the locks; back to `intent` where `work` gives no line.

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from textkeep.archive.keyring import Keyring
+from textkeep.archive.keyring import Keyring, SecretMissing
 from textkeep.archive.shelf import Day
 from textkeep.archive.shelves import Shelves
 from textkeep.clock import Clock
-from textkeep.errors import Outage, TextkeepError, Unsound
+from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.retention import notes
 from textkeep.retention.clockmark import ClockMark
 from textkeep.retention.guards import Reading, Stop, check_run, earliest
@@ -22,7 +22,7 @@ from textkeep.retention.purging.awaiting import Awaiting
 from textkeep.retention.purging.days import DayRow, ShelfState
 from textkeep.retention.purging.deciding import Deciding
 from textkeep.retention.purging.destroying import Destroying
-from textkeep.retention.purging.destruction import Destruction
+from textkeep.retention.purging.destruction import Destruction, Resumed, never_restored
 from textkeep.retention.purging.evicting import PATIENCE_SECONDS, Alone, Nodes
 from textkeep.retention.purging.moving import Mover, Order
 from textkeep.retention.purging.runs import Runs
@@ -44,6 +44,12 @@ NOT_KEEPING: Final = Stop(
     "this process may destroy nothing; nothing was done",
     "The process that keeps the archive purges every hour; `textkeep purge` on its machine does it at once.",
 )
+OF_ONE_SHELF: Final = frozenset({Unsound.problem, Conflict.problem, SecretMissing.problem})
+"""The problems that one shelf may have by itself. Every other one is the archive's, and ends a run."""
+
+AGAIN_AT_MOST: Final = 20
+"""How often one run carries over anew what holds keep of a shelf; after that the next run goes on."""
+
 BUSY: Final = Stop("already-running", "another purge run is at work", "Wait for it to end; nothing has to be done.")
 
 
@@ -103,7 +109,7 @@ class Purge:
         patience: float = PATIENCE_SECONDS,
         signing_patience: float = SIGNING_PATIENCE,
         witness_patience: float = WITNESS_PATIENCE,
-        resumed: Callable[[], None] = lambda: None,
+        resumed: Resumed = never_restored,
         erasures: Erasures | None = None,
     ) -> None:
         self._store = store
@@ -114,7 +120,7 @@ class Purge:
         self._holds = holds
         self._resumed = resumed
         self._awaiting = Awaiting(store, signed or Unsigned(), clock, signing_patience, witness_patience)
-        destruction = Destruction(shelves, keyring, holds)
+        destruction = Destruction(shelves, keyring, holds, resumed)
         self._absence = Absence(store, keyring, index, destruction)
         self._runs = Runs(store, chain, clock)
         mover = Mover(store, shelves, holds, clock)
@@ -202,7 +208,8 @@ class Purge:
                 return foreseen
             due = [Day.named(row.day) for row in foreseen.days]
             self._let_through(turn, readings, due, confirm_days)
-            self._resumed()
+            with self._store.reading() as connection:
+                self._resumed(connection)
             self._holds.agree()
             # The whole ledger is read only where something is to be destroyed.
             self._awaiting.prepare(whole=bool(due or foreseen.released))
@@ -212,16 +219,16 @@ class Purge:
         except TextkeepError as exc:
             return replace(foreseen, stopped=_stopped(exc))
         order = Order(turn, tuple(readings), seen, asked_by, confirm_days, again)
-        stop = self._close_all([day.shelf for day in due], order)
+        stops: list[Stop] = []
         released: list[str] = []
-        if stop is None:
-            released, stop = self._close_released(order)
+        if self._close_all([day.shelf for day in due], order, stops):
+            released = self._close_released(order, stops)
         with self._store.reading() as connection:
             rows = tuple(days.day_rows(connection, due))
             states = days.states_of(connection, released)
-        return RunResult(rows, stop, found_again=again.found, missed=missed, released=states)
+        return RunResult(rows, _together(stops), found_again=again.found, missed=missed, released=states)
 
-    def _close_released(self, order: Order) -> tuple[list[str], Stop | None]:
+    def _close_released(self, order: Order, stops: list[Stop]) -> list[str]:
         """Close the shelves of held texts that a release makes go, after the days: what these kept lies there then."""
         cutoff = earliest(order.readings)
         try:
@@ -229,8 +236,10 @@ class Purge:
                 releases_due.without_shelf(connection, cutoff, self._clock())
                 due = releases_due.shelves_due(connection, cutoff)
         except TextkeepError as exc:
-            return [], _stopped(exc)
-        return due, self._close_all(due, order)
+            stops.append(_stopped(exc))
+            return []
+        self._close_all(due, order, stops)
+        return due
 
     def _let_through(
         self, turn: Turn, readings: Sequence[Reading], due: Sequence[Day], confirm_days: int | None
@@ -241,23 +250,34 @@ class Purge:
             if confirm_days is not None and due:
                 notes.write(connection, notes.CONFIRMED_THROUGH, due[-1])
 
-    def _close_all(self, due: Sequence[str], order: Order) -> Stop | None:
+    def _close_all(self, due: Sequence[str], order: Order, stops: list[Stop]) -> bool:
+        """Close shelves, in this order; False where the run is to end.
+
+        A shelf that is not sound by itself is left as it is, and the others go on: they are due all the same.
+        """
         for shelf in due:
             try:
                 self._close(shelf, order)
             except TextkeepError as exc:
-                return _stopped(exc, shelf)
+                stops.append(_stopped(exc, shelf))
+                if exc.problem not in OF_ONE_SHELF:
+                    return False
             if order.turn.leaving:
-                return LEAVING
-        return None
+                stops.append(LEAVING)
+                return False
+        return True
 
     def _close(self, shelf: str, order: Order) -> None:
         state = self._steps.state(shelf)
         if state != "open":
             self._steps.resume(shelf, order)
+        again = 0
         while state != "reported" and not order.turn.leaving:
             before = state
-            state = self._steps.advance(shelf, order)
+            state = self._steps.advance(shelf, order, state)
+            again += state == "intent" and before != "open"
+            if again > AGAIN_AT_MOST:
+                raise Outage("what legal holds keep has changed again and again; nothing of it was destroyed")
             if state != before:
                 self._told(shelf, state)
         if state == "reported":
@@ -277,6 +297,11 @@ class Purge:
 def _stopped(exc: TextkeepError, shelf: str | None = None) -> Stop:
     where = "" if shelf is None else f"{shelf}: "
     return Stop(exc.problem, f"{where}{exc.detail}", exc.remedy or "The next run goes on where this one stopped.")
+
+
+def _together(stops: Sequence[Stop]) -> Stop | None:
+    """One reason of all: the last, which the run ended with; the details of each."""
+    return replace(stops[-1], detail="; ".join(each.detail for each in stops)) if stops else None
 
 
 def _outcome(result: RunResult) -> str:

@@ -4,33 +4,43 @@ A shelf of held texts is due from the moment such a release takes effect. The ho
 say the organisation of, is due with any release since it was opened.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, Select, or_, select, update
 
 from textkeep.archive.shelf import Generation, is_kept
 from textkeep.archive.text import HOUSE
 from textkeep.ledger.log import moment
 from textkeep.retention.reports.facts import Released
-from textkeep.store.evidence import releases
+from textkeep.store.evidence import holds, releases
 from textkeep.store.tables import shelves
 
 
 def due(connection: Connection, shelf: str, cutoff: datetime) -> list[Released]:
     """The releases for which a shelf of held texts goes, oldest first; none where it may not go.
 
-    `cutoff` is the earliest clock.
+    `cutoff` is the earliest clock. A release whose hold is in force again counts for nothing.
     """
+    keeps = select(holds.c.id).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > cutoff))
+    wanted = _of_shelf(shelf).where(releases.c.effective_at <= cutoff, releases.c.hold.not_in(keeps))
+    return [_released(row) for row in connection.execute(wanted)]
+
+
+def in_effect(connection: Connection, shelf: str, in_force: Collection[str]) -> list[Released]:
+    """The releases by which a shelf of held texts is decided about: of holds that are not among those `in_force`."""
+    return [_released(row) for row in connection.execute(_of_shelf(shelf)) if row.hold not in in_force]
+
+
+def _of_shelf(shelf: str) -> Select[Any]:
+    """The releases that concern a shelf of held texts and were not done, oldest first."""
     org = Generation.named(shelf).org
-    wanted = select(releases).where(releases.c.effective_at <= cutoff)
+    wanted = select(releases).order_by(releases.c.effective_at, releases.c.hold)
     if org == HOUSE:
         opened = select(shelves.c.opened_at).where(shelves.c.name == shelf).scalar_subquery()
-        wanted = wanted.where(releases.c.effective_at > opened)
-    else:
-        wanted = wanted.where(releases.c.org == org, releases.c.done_at.is_(None))
-    return [_released(row) for row in connection.execute(wanted.order_by(releases.c.effective_at, releases.c.hold))]
+        return wanted.where(releases.c.effective_at > opened)
+    return wanted.where(releases.c.org == org, releases.c.done_at.is_(None))
 
 
 def shelves_due(connection: Connection, cutoff: datetime) -> list[str]:
@@ -54,9 +64,9 @@ def done(connection: Connection, shelf: str, released: Iterable[Released], now: 
 
     Those for which the house's own shelf goes are noted with their organisation's.
     """
-    holds = [each.hold for each in released]
-    if holds and Generation.named(shelf).org != HOUSE:
-        ended = update(releases).where(releases.c.hold.in_(holds), releases.c.done_at.is_(None))
+    names = [each.hold for each in released]
+    if names and Generation.named(shelf).org != HOUSE:
+        ended = update(releases).where(releases.c.hold.in_(names), releases.c.done_at.is_(None))
         connection.execute(ended.values(done_at=now))
 
 
@@ -74,7 +84,6 @@ def _released(row: Row[Any]) -> Released:
     return Released(
         row.hold,
         row.approval,
-        row.entry,
         moment(row.approved_at),
         moment(row.effective_at),
         bytes(row.asked_by).hex(),

@@ -35,9 +35,12 @@ class Steps:
             raise NotFound("there is no shelf of that name")
         return state
 
-    def advance(self, shelf: str, order: Order) -> State:
-        """Take a shelf's next step and give the state it is in then; a reported one stays reported."""
-        step = self._after.get(self.state(shelf))
+    def advance(self, shelf: str, order: Order, state: State | None = None) -> State:
+        """Take a shelf's next step and give the state it is in then; a reported one stays reported.
+
+        `state` is the one it was last seen in, where the caller knows it; a step looks again under its locks.
+        """
+        step = self._after.get(state or self.state(shelf))
         if step is not None:
             step(shelf, order)
         return self.state(shelf)

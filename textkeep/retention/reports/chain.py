@@ -13,7 +13,6 @@ from sqlalchemy import Connection, insert, select
 from textkeep.errors import NotFound, Outage, Unsound
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry
-from textkeep.retention import notes
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.reports.parts import Document
 from textkeep.retention.reports.proofs import Proofs
@@ -39,21 +38,21 @@ class Chain:
         connection: Connection,
         name: str,
         make: Callable[[str | None], Document],
-        write: Callable[[dict[str, Any]], int],
+        write: Callable[[dict[str, Any]], object],
     ) -> None:
-        """Write the report that `make` gives for the digest before it; `write` its ledger entry, and gives its `seq`.
+        """Write the report that `make` gives for the digest before it; `write` writes its ledger entry.
 
         The caller's transaction holds the lease of purges, so that the chain has one end. The file is there when it
         commits. Where that fails, the next attempt writes it anew: a file without an entry is no report.
         """
-        last = _newest(connection)
+        last = log.newest(connection, KINDS)
         previous = last.body["report"] if last else None
         document = make(previous)
         content = canonical(document)
         self._folder.write(name, content)
         connection.execute(insert(reports).values(name=name, document=content))
         said = {"name": name, "report": digest(content), "previous": previous, "verdict": document["verdict"]}
-        notes.write(connection, notes.LAST_REPORT, write(said))
+        write(said)
 
     def read(self, name: str) -> bytes:
         """The bytes of a report, from the folder or, where it is not there as it was, from the database.
@@ -135,13 +134,6 @@ def _none_such() -> NotFound:
 
 def _is(content: bytes | None, entry: Entry) -> bool:
     return content is not None and digest(content) == entry.body["report"]
-
-
-def _newest(connection: Connection) -> Entry | None:
-    """The end of the chain: the entry that was noted, or the newest one there is."""
-    noted = notes.read_number(connection, notes.LAST_REPORT)
-    entry = None if noted is None else log.entry_at(connection, noted)
-    return entry if entry is not None and entry.kind in KINDS else log.newest(connection, KINDS)
 
 
 def _entry(connection: Connection, name: str) -> Entry | None:

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from textkeep.archive.keyring import RingStatus
-from textkeep.retention.counting.census import Census, Span
+from textkeep.retention.counting.census import Census
 from textkeep.retention.holds.in_force import HoldKept
 from textkeep.store.tables import purges
 
@@ -32,11 +32,10 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Released(msgspec.Struct, frozen=True):
-    """A release that made a shelf of held texts go: its hold, its approval, the `seq` of its entry, the two persons."""
+    """A release that made a shelf of held texts go: its hold, its approval, the two persons."""
 
     hold: str
     approval: str
-    entry: int
     approved_at: str
     effective_at: str
     asked_by: str | None = None
@@ -65,7 +64,8 @@ class Holds(msgspec.Struct, frozen=True):
 class Checkpointed(msgspec.Struct, frozen=True):
     """A signed checkpoint that a step waited for; `required` are the witnesses that were set, `witnesses` who cosigned.
 
-    `note` is its text, `time_token` a token of a time-stamping authority over it (base64), where one is set.
+    `note` is its text, `time_token` a token of a time-stamping authority over it (base64), where one is set;
+    `time_failed` says that one is set and gave none.
     """
 
     size: int
@@ -74,6 +74,7 @@ class Checkpointed(msgspec.Struct, frozen=True):
     witnesses: list[str]
     required: list[str] = []
     time_token: str | None = None
+    time_failed: bool = False
 
 
 class Ring(msgspec.Struct, frozen=True):
@@ -128,9 +129,9 @@ def ring_of(status: RingStatus) -> Ring:
 class Facts(msgspec.Struct, kw_only=True):
     """What is known so far; what is not stays None or absent and is reported as `unknown`.
 
-    `at`, `entries`, `lines` and `checkpoints` are by step: when it was done, the `seq` of its ledger entry, its
-    verdict, the checkpoint it waited for. `indices` gives the place in the ledger's tree by `seq`, once it is signed;
-    `counted` the spans of places of the entries that the census counted, by what they speak of.
+    `at`, `lines` and `checkpoints` are by step: when it was done, its verdict, the checkpoint it waited for. `indices`
+    gives the places in the log of the entries that the report names, once they are signed (`named.py`). `unfinished`
+    are holds among those `released` which kept something on the way that lies on the next generation.
     """
 
     asked_by: str | None = None
@@ -139,13 +140,12 @@ class Facts(msgspec.Struct, kw_only=True):
     last_seen: str | None = None
     clocks: dict[str, str] = {}
     at: dict[str, str] = {}
-    entries: dict[str, int] = {}
     lines: dict[str, Line] = {}
     released: list[Released] = []
+    unfinished: list[str] = []
     holds: Holds | None = None
     checkpoints: dict[str, Checkpointed] = {}
-    indices: dict[int, int] = {}
-    counted: dict[str, list[Span]] = {}
+    indices: dict[str, int] = {}
     census: Census | None = None
     ring_before: Ring | None = None
     ring_after: Ring | None = None

@@ -10,10 +10,12 @@ from textkeep.ledger.note import Checkpoint, NoteRefused, parse
 from textkeep.retention.counting.census import Census
 from textkeep.retention.holds.in_force import HoldKept
 from textkeep.retention.reports.facts import Checkpointed, Facts, Overdue, Released
+from textkeep.retention.reports.named import of_hold, of_release
 
 UNKNOWN: Final = "unknown"
 
 HOST_CLOCK: Final = "host clock only"
+NOT_STAMPED: Final = f"{HOST_CLOCK}: a time authority is set, and gave no token over the checkpoint with the decision"
 STAMPED: Final = "host clock, and a time authority's token (RFC 3161) over the checkpoint with the decision"
 
 NOTHING_SIGNED: Final = "nothing is signed in this archive: the report binds nobody who controls the database"
@@ -42,9 +44,10 @@ def or_unknown(found: Any) -> Any:
     return UNKNOWN if found is None else found
 
 
-def place(facts: Facts, seq: int | None) -> int | str | None:
-    """The place in the ledger's tree of an entry; None where there is none, `unknown` where it is not known."""
-    return None if seq is None else or_unknown(facts.indices.get(seq))
+def place(facts: Facts, name: str) -> int | str:
+    """The place in the log of an entry that the report names; `unknown` where it is not known."""
+    found: int | str = or_unknown(facts.indices.get(name))
+    return found
 
 
 def own_entry(name: str) -> str:
@@ -89,7 +92,10 @@ def witnesses(facts: Facts) -> Document | str:
 
 def time(facts: Facts) -> str:
     """By what the times can be told."""
-    return HOST_CLOCK if time_token(facts) is None else STAMPED
+    decided = facts.checkpoints.get("committed")
+    if decided is None or not (decided.time_failed or decided.time_token):
+        return HOST_CLOCK
+    return NOT_STAMPED if decided.time_failed else STAMPED
 
 
 def erased(facts: Facts) -> tuple[str, str]:
@@ -121,7 +127,7 @@ def holds(facts: Facts) -> Document | str:
 
 
 def _hold(facts: Facts, hold: HoldKept) -> Document:
-    return {**msgspec.to_builtins(hold), "entry": place(facts, hold.entry)}
+    return {**msgspec.to_builtins(hold), "entry": place(facts, of_hold(hold.id))}
 
 
 def overdue(found: Sequence[Overdue]) -> list[Document]:
@@ -140,7 +146,7 @@ def responsible(facts: Facts) -> Document:
 
 def _release(facts: Facts, release: Released) -> Document:
     said = {name: or_unknown(value) for name, value in msgspec.to_builtins(release).items()}
-    return {**said, "entry": place(facts, release.entry)}
+    return {**said, "entry": place(facts, of_release(release.approval))}
 
 
 def counted(shelf: str, facts: Facts) -> Document:
@@ -164,7 +170,7 @@ def counted(shelf: str, facts: Facts) -> Document:
         "received": {"first": census.first_received, "last": census.last_received},
         "slices": {
             "counted": census.slices,
-            "entries": _places(facts, "slices"),
+            "entries": _places(census, "slices"),
             "differing": [msgspec.to_builtins(each) for each in census.differing],
             "read": UNKNOWN if census.reading is None else {**msgspec.to_builtins(census.reading), "shows": READ_AHEAD},
         },
@@ -174,12 +180,12 @@ def counted(shelf: str, facts: Facts) -> Document:
             "kept": census.kept_root,
             "destroyed": census.destroyed_root,
         },
-        "quarantine": _quarantine(census, facts),
+        "quarantine": _quarantine(census),
         "refusals": {
             "count": census.refused,
             "reasons": census.refusal_reasons,
             "producers": census.refused_by_producer,
-            "entries": _places(facts, "refusals"),
+            "entries": _places(census, "refusals"),
         },
         "papers": census.papers,
     }
@@ -198,26 +204,29 @@ def _sent(shelf: str) -> Document:
     return {"from": day.start().date().isoformat(), "before": day.end().date().isoformat(), "told": SENT_ON}
 
 
-def _quarantine(census: Census, facts: Facts) -> Document:
+def _quarantine(census: Census) -> Document:
     """Nothing waits any more when a report is written: what was not returned was kept or destroyed, or is missing."""
-    left = census.quarantined - census.returned
-    found = min(left, census.quarantine_found)
-    kept = None if facts.holds is None else min(found, facts.holds.records_kept)
+    kept = destroyed = lost = None
+    if census.records_kept is not None and census.records_left is not None:
+        left = census.quarantined - census.returned
+        kept = min(left, census.records_kept)
+        destroyed = min(left - kept, census.records_left)
+        lost = left - kept - destroyed
     return {
         "taken": census.quarantined,
         "waiting": 0,
         "returned": census.returned,
         "kept": or_unknown(kept),
-        "destroyed": UNKNOWN if kept is None else found - kept,
-        "lost": left - found,
+        "destroyed": or_unknown(destroyed),
+        "lost": or_unknown(lost),
         "found": census.quarantine_found,
         "reasons": census.quarantine_reasons,
-        "entries": _places(facts, "quarantine"),
-        "returned_entries": _places(facts, "returned"),
+        "entries": _places(census, "quarantine"),
+        "returned_entries": _places(census, "returned"),
     }
 
 
-def _places(facts: Facts, name: str) -> list[list[int]] | str:
-    """The spans of places in the ledger's tree of what was counted."""
-    spans = facts.counted.get(name)
+def _places(census: Census, name: str) -> list[list[int]] | str:
+    """The spans of places in the log of what was counted."""
+    spans = census.places.get(name)
     return UNKNOWN if spans is None else [list(span) for span in spans]

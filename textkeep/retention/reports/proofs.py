@@ -12,7 +12,7 @@ from typing import Final
 
 from textkeep.errors import NotFound, Outage, Unsound
 from textkeep.ledger import checkpoints, log
-from textkeep.ledger.key_change import KeyChange
+from textkeep.ledger.key_change import before
 from textkeep.ledger.note import Checkpoint, NoteRefused, Verifier, opened, parse
 from textkeep.ledger.proof import Proof
 from textkeep.ledger.tree import ProofRefused
@@ -113,10 +113,9 @@ class Proofs:
         with self._store.reading() as connection:
             changes = log.entries(connection, kinds=("key-change",))
         for entry in reversed(changes):
-            with suppress(NoteRefused):
-                change = KeyChange.of(entry.body)
-                if change.new == trusted[-1]:
-                    trusted.append(change.old)
+            earlier = before(entry.body, trusted[-1])
+            if earlier is not None:
+                trusted.append(earlier)
         return trusted
 
     def _held(self, name: str, entry: bytes) -> _Held | None:

@@ -18,6 +18,7 @@ from textkeep.ledger.log import moment
 from textkeep.retention.policy import RETENTION, policy_digest
 from textkeep.retention.reports import parts
 from textkeep.retention.reports.facts import SCHEDULE, Facts, Line, Overdue, PurgeRow, Verdict
+from textkeep.retention.reports.named import BEFORE
 from textkeep.retention.reports.parts import UNKNOWN, Document, or_unknown
 from textkeep.retention.reports.provenance import build, crypto
 
@@ -145,7 +146,7 @@ def _step_document(facts: Facts, line: Line, at: str) -> Document:
         "verdict": line.verdict,
         "reason": line.reason,
         "at": at,
-        "entry": parts.place(facts, facts.entries.get(line.name)),
+        "entry": parts.place(facts, line.name) if line.name in BEFORE else None,
     }
 
 

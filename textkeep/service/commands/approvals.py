@@ -6,19 +6,18 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from textkeep.errors import Malformed, Unauthenticated
+from textkeep.errors import Malformed
+from textkeep.service.asking import asking
 from textkeep.service.commands.output import (
     DataOption,
     JsonOption,
     note,
-    out,
-    plain,
     print_facts,
     print_json,
+    print_request,
     print_table,
     reported,
 )
-from textkeep.service.folder import read_token
 from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
@@ -57,9 +56,7 @@ def show(approval_id: IdArgument, data: DataOption = None, as_json: JsonOption =
     if as_json:
         print_json(told)
         return
-    request = told.pop("request")
-    print_facts({name: value for name, value in told.items() if value is not None})
-    out().print(plain(json.dumps(request, ensure_ascii=False, sort_keys=True)), markup=False)
+    print_request(told)
     if told["state"] == "waiting":
         note(f"To decide: textkeep approvals approve|refuse {told['id']} --digest {told['digest']}")
 
@@ -121,18 +118,14 @@ def _decide(data: str | None, approval_id: str, outcome: str, digest: str, reaso
 
 
 def _call(data: str | None, method: str, path: str, *, json: object = None, files: bool = False) -> Any:
-    """The answer to a call with the caller's token; with `files`, where there is none, with access to the files."""
+    """The answer to a call with the caller's token; with `files`, where none is set, with access to the files.
+
+    Whoever has the files is an operator; the token they lie beside is an officer's.
+    """
     settings = Settings.load(Path(data) if data else None)
-    token = settings.token.get_secret_value() if settings.token else read_token(settings.folder)
-    if token is None and not files:
-        raise Unauthenticated(
-            "this needs a token, and there is none",
-            remedy="Set TEXTKEEP_TOKEN, or make one: textkeep token create --role approver --for PERSON",
-        )
-    if files and not settings.token:
-        token = None  # whoever has the files is an operator; the token they lie beside is an officer's
-    with reach(settings, "approvals") as client:
-        return client.call(method, path, token=token, json=json)
+    by_files = files and settings.token is None and settings.url is None
+    with reach(settings, "approvals") if by_files else asking(settings, "approvals", "approver") as client:
+        return client.call(method, path, json=json)
 
 
 def _object(written: str) -> dict[str, Any]:

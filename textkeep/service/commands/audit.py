@@ -5,6 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
+from textkeep.service.client import Answered
 from textkeep.service.commands.output import (
     FAILED,
     DataOption,
@@ -29,11 +30,14 @@ def audit(
 ) -> None:
     """Recompute what the archive says of itself: texts, sets, entries, holds, reports. Nothing is changed.
 
-    Ends with 0 where no line fails, with 1 where any does. `unknown` is no failure: it says what could not be shown.
+    Ends with 0 where no line fails, with 1 where any does, with 3 where it could not be carried through. `unknown` is
+    no failure: it says what could not be shown.
     """
     asked = {"shelf": shelf} if shelf else {}
     with reach(Settings.load(Path(data) if data else None), "audit") as client:
         told = client.call("GET", "/local/audit", params=asked)
+    if "problem" in told:
+        raise Answered(told["problem"]["status"], told["problem"], None)
     counts = told["counts"]
     if as_json:
         print_json(told)

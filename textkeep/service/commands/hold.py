@@ -3,12 +3,14 @@
 import json
 import sys
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from textkeep.errors import Malformed, NotFound, Unauthenticated
+from textkeep.errors import Malformed, NotFound
+from textkeep.service.asking import asking
 from textkeep.service.client import Client
 from textkeep.service.commands.output import (
     DataOption,
@@ -18,11 +20,10 @@ from textkeep.service.commands.output import (
     plain,
     print_facts,
     print_json,
+    print_request,
     print_table,
     reported,
 )
-from textkeep.service.folder import read_token
-from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
 COLUMNS: Final = ("hold", "organisation", "matter", "placed by", "placed (UTC)", "review", "state")
@@ -93,11 +94,10 @@ def preview(
     """Count what a hold would cover now, by day and user. Every text in question is opened, so it takes a while."""
     scope = _scope(org, user, number, conversation, after, before, query)
     body: dict[str, Any] = {"scope": scope, "reason": reason}
-    settings = Settings.load(Path(data) if data else None)
-    with reach(settings, "hold") as client:
-        told = _sent(settings, client, "POST", "/v1/holds/preview", json=body)
+    with _asking(data) as client:
+        told = client.call("POST", "/v1/holds/preview", json=body)
         while told["cursor"]:
-            more = _sent(settings, client, "POST", "/v1/holds/preview", json={**body, "cursor": told["cursor"]})
+            more = client.call("POST", "/v1/holds/preview", json={**body, "cursor": told["cursor"]})
             sums = {
                 name: told[name] + more[name]
                 for name in ("shelves", "texts", "records", "undecided", "opened", "shelves_looked_at")
@@ -107,11 +107,15 @@ def preview(
         print_json(told)
         return
     users: Counter[str] = Counter()
+    days: Counter[str] = Counter()
     for shelf in told["shelves"]:
         users.update(shelf["users"])
+        days.update(shelf["days"])
     columns = ("shelf", "state", "texts", "quarantined", "undecided")
     shown = told["shelves"][:NAMED]
     print_table(columns, [(s["shelf"], s["state"], s["texts"], s["records"], s["undecided"]) for s in shown])
+    if days:
+        print_table(("sent, of what is held already", "texts"), sorted(days.items())[:NAMED])
     print_table(("user", "texts"), users.most_common(NAMED))
     left = len(told["shelves"]) - len(shown), max(len(users) - NAMED, 0)
     note(
@@ -171,8 +175,10 @@ def approve(
     as_json: JsonOption = False,
 ) -> None:
     """Approve the release of a hold that another person asked for; without --digest show the request."""
-    waiting = _call(data, "GET", "/v1/approvals")["waiting"]
-    found = next((each for each in waiting if each["kind"] == "release" and each["subject"] == hold_id), None)
+    listed = _call(data, "GET", "/v1/approvals")
+    own = [each for each in listed["asked"] if each["state"] == "waiting"]  # refused by the archive, and on record
+    waiting = (each for each in (*listed["waiting"], *own) if each["kind"] == "release")
+    found = next((each for each in waiting if each["subject"] == hold_id), None)
     if found is None:
         raise NotFound("no release of that hold waits for you", remedy="`textkeep approvals list` shows what does.")
     if digest is None:
@@ -183,7 +189,7 @@ def approve(
     if as_json:
         print_json(told)
     elif digest is None:
-        print_facts({name: value for name, value in told.items() if value is not None})
+        print_request(told)
         note(f"To approve exactly this: textkeep hold approve {hold_id} --digest {told['digest']}")
     else:
         note(f"Released. {hold_id} keeps until {told['effect']['ends_at']}.")
@@ -216,19 +222,12 @@ def _scope(
 
 
 def _call(data: str | None, method: str, path: str, **how: Any) -> Any:
-    settings = Settings.load(Path(data) if data else None)
-    with reach(settings, "hold") as client:
-        return _sent(settings, client, method, path, **how)
+    with _asking(data) as client:
+        return client.call(method, path, **how)
 
 
-def _sent(settings: Settings, client: Client, method: str, path: str, **how: Any) -> Any:
-    token = settings.token.get_secret_value() if settings.token else read_token(settings.folder)
-    if token is None:
-        raise Unauthenticated(
-            "holds need a token, and there is none",
-            remedy="Set TEXTKEEP_TOKEN, or make one: textkeep token create --role officer --org ORG",
-        )
-    return client.call(method, path, token=token, **how)
+def _asking(data: str | None) -> AbstractContextManager[Client]:
+    return asking(Settings.load(Path(data) if data else None), "hold", "officer")
 
 
 def _row(hold: dict[str, Any]) -> tuple[object, ...]:

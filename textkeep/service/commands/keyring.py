@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from textkeep.archive.backup import LIFE
-from textkeep.errors import Malformed
+from textkeep.errors import Conflict
 from textkeep.service.commands.output import (
     DataOption,
     JsonOption,
@@ -20,6 +20,8 @@ from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
 COLUMNS: Final = ("id", "made_at", "expires_at", "ended_at", "generation", "root_kind", "file")
+
+LOOK: Final = "`textkeep keyring status` shows what was restored, and whether it waits."
 
 app = typer.Typer(no_args_is_help=True, help="The keyring: what it holds, without showing it; its backups.")
 
@@ -65,6 +67,7 @@ def backup(
     _print(made)
     if made["root_kind"] == "local":
         note("Keep the key apart from the backup, and from the data. Delete both when the backup has expired.")
+    note("The ledger's own key is in no backup: keep a copy of `ledger-key` for itself (docs/ledger.md).")
 
 
 @app.command()
@@ -88,6 +91,7 @@ def restore(
         print_json(done)
         return
     _print({**done, "stay_destroyed": ", ".join(done["stay_destroyed"]) or "-"})
+    note("The ledger's own key is in no backup: where it is gone too, put `ledger-key` back first (docs/ledger.md).")
     if done["waits_for_two_persons"]:
         note("Start the archive and look whether it is right; then `textkeep keyring resume --reason ...` asks for it.")
 
@@ -107,7 +111,7 @@ def resume(
         else:
             waiting = client.call("GET", "/local/keyring")["restored"]
             if waiting is None:
-                raise Malformed("no restored keyring waits to be resumed")
+                raise Conflict("no restored keyring waits to be resumed; nothing was asked for", remedy=LOOK)
             request = {"restore": waiting["id"], "backup": waiting["backup"], "made_at": waiting["made_at"]}
             body = {"kind": "resume", "subject": "keyring", "reason": reason or "", "request": request}
             told = client.call("POST", "/v1/approvals", json=body)

@@ -5,12 +5,15 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from textkeep.errors import Malformed
+from textkeep.errors import Conflict, Malformed, NotFound
+from textkeep.ledger.cosignature import Witness
+from textkeep.ledger.note import NoteRefused
 from textkeep.service.client import Client
 from textkeep.service.commands.output import (
     DataOption,
     JsonOption,
     note,
+    out,
     print_facts,
     print_json,
     print_table,
@@ -20,6 +23,8 @@ from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
 WITNESS_COLUMNS: Final = ("name", "since", "until", "cosigned", "key")
+
+OLD_KEY: Final = "Say --old KEY, the one that auditors verify with; or restore the keyring's store. See docs/ledger.md."
 
 app = typer.Typer(help="The evidence ledger: without a command, its entries.")
 
@@ -68,21 +73,54 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
 @reported
 def key(
     rotate: Annotated[bool, typer.Option("--rotate", help="Change the key; two persons.")] = False,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="The key is lost, with every copy: begin a new one; two persons.")
+    ] = False,
+    old: Annotated[
+        str | None,
+        typer.Option(
+            "--old",
+            metavar="KEY",
+            help="With --lost, where the keyring's store has lost the ledger's state too: the key"
+            " that auditors verify with.",
+        ),
+    ] = None,
     reason: ReasonOption = None,
     approval: ApprovalOption = None,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the verifier key, which auditors check everything with; or change the key."""
-    with reach(_settings(data), "ledger key", destroys=rotate) as client:
+    """Show the verifier key, which auditors check everything with; change it; or begin a new one after a loss."""
+    if rotate and lost:
+        raise Malformed("a key that was lost cannot sign a change", field="--rotate", remedy="Say --lost alone.")
+    if not (rotate or lost) and (reason is not None or approval is not None):
+        raise Malformed("say what shall be done", field="--rotate", remedy="Add --rotate, or --lost after a loss.")
+    with reach(_settings(data), "ledger key", destroys=rotate or lost) as client:
         told = client.call("GET", "/local/ledger/status")
-        if rotate and approval is not None:
-            _print(client.call("POST", "/local/ledger/rotate", json={"approval": approval}), as_json=as_json)
+        if not (rotate or lost):
+            if told["key"] is None:
+                raise NotFound("nothing is signed yet", remedy="Start the archive: `textkeep up`, or `keep`.")
+            if as_json:
+                print_json({"key": told["key"]})
+            else:
+                out().print(told["key"], markup=False)
+        elif approval is not None:
+            way = "rotate" if rotate else "replace"
+            _print(client.call("POST", f"/local/ledger/{way}", json={"approval": approval}), as_json=as_json)
         elif rotate:
             request = {"old": told["key"]}
             _ask(client, "ledger-key", "ledger", request, reason, "textkeep ledger key --rotate", as_json=as_json)
         else:
-            _print({"key": told["key"]}, as_json=as_json)
+            if old is not None:
+                told = client.call("POST", "/local/ledger/recover", json={"key": old})
+            if told["key"] is None:
+                raise Malformed("it is not known which key was lost", field="--old", remedy=OLD_KEY)
+            if told["key_missing"] is False:
+                raise Malformed(
+                    "the key is there; nothing was asked for", field="--lost", remedy="--rotate changes it."
+                )
+            request = {"lost": told["key"], "size": told["signed"], "root": told["root"]}
+            _ask(client, "ledger-key", "ledger", request, reason, "textkeep ledger key --lost", as_json=as_json)
 
 
 @app.command()
@@ -99,6 +137,7 @@ def witnesses(
         raise Malformed("one change at a time", field="--remove")
     with reach(_settings(data), "ledger witnesses") as client:
         if add is not None or remove is not None:
+            _check_witness(client.call("GET", "/local/ledger/witnesses"), add, remove)
             request = {"add": add} if add is not None else {"remove": remove}
             subject = (add or remove or "").partition("+")[0] or "witness"
             _ask(client, "witness", subject, request, reason, None, as_json=as_json)
@@ -143,9 +182,25 @@ def resume(
             return
         told = client.call("GET", "/local/ledger/status")
         if told["refused_at"] is None:
-            raise Malformed("nothing is refused: the ledger is signed as usual")
+            raise Conflict("nothing is refused: the ledger is signed as usual", remedy="`textkeep ledger status`.")
         request = {"refused_at": told["refused_at"], "why": told["refused"], "size": told["signed"]}
         _ask(client, "resume", "ledger", request, reason, "textkeep ledger resume", as_json=as_json)
+
+
+def _check_witness(known: list[dict[str, Any]], add: str | None, remove: str | None) -> None:
+    """Raises Malformed for a change that nobody could approve; whoever approves is asked once more."""
+    live = {each["key"] for each in known if each["until"] is None}
+    if remove is not None and remove not in live:
+        raise Malformed("that is no witness of this ledger", field="--remove", remedy="`textkeep ledger witnesses`.")
+    if add is None:
+        return
+    try:
+        name = Witness.parse(add).name
+    except NoteRefused as refused:
+        remedy = "`textkeep ledger witness --new-key` shows the key of a witness; it is one line, NAME+HASH+KEY."
+        raise Malformed(f"that is no witness's key: {refused}", field="--add", remedy=remedy) from None
+    if any(each["name"] == name and (each["key"] != add or each["until"] is None) for each in known):
+        raise Malformed("a witness of that name is, or was, there", field="--add", remedy="A new key takes a new name.")
 
 
 def _ask(

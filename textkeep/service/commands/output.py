@@ -69,6 +69,12 @@ def print_facts(facts: Mapping[str, object]) -> None:
         out().print(f"{name:<{width}}  {plain(str(value))}", markup=False)
 
 
+def print_request(told: Mapping[str, Any]) -> None:
+    """What somebody asked for: who and when, one a line, and then its exact words as they are decided about."""
+    print_facts({name: value for name, value in told.items() if name != "request" and value is not None})
+    out().print(plain(json.dumps(told["request"], ensure_ascii=False, sort_keys=True)), markup=False)
+
+
 def note(line: str) -> None:
     """A line for the person at the terminal."""
     err().print(plain(line), markup=False)

@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from textkeep.errors import Malformed, Unauthenticated
+from textkeep.errors import Malformed
+from textkeep.service.asking import asking
 from textkeep.service.commands.output import DataOption, JsonOption, note, print_json, print_table, reported
-from textkeep.service.folder import read_token
-from textkeep.service.local import reach
 from textkeep.service.settings import Settings
 
 MOST: Final = 200
@@ -35,20 +34,14 @@ def search(
     asked = sys.stdin.read(QUERY_CHARACTERS).strip() if query == "-" else query
     if not reason.strip():
         raise Malformed("a search needs a reason, which is recorded", field="--reason")
-    token = settings.token.get_secret_value() if settings.token else read_token(settings.folder)
-    if token is None:
-        raise Unauthenticated(
-            "a search needs a token, and there is none",
-            remedy="Set TEXTKEEP_TOKEN, or make one: textkeep token create --role officer --org ORG",
-        )
     body: dict[str, Any] = {"query": asked, "reason": reason, **({"org_id": org} if org else {})}
     if hold is not None:
         body["hold_id"] = hold
-    with reach(settings, "search") as client:
-        found = client.call("POST", "/v1/searches", token=token, json={**body, "limit": min(limit, MOST)})
+    with asking(settings, "search", "officer") as client:
+        found = client.call("POST", "/v1/searches", json={**body, "limit": min(limit, MOST)})
         while found["cursor"] and len(found["results"]) < limit:
             more = {**body, "limit": min(limit - len(found["results"]), MOST), "cursor": found["cursor"]}
-            page = client.call("POST", "/v1/searches", token=token, json=more)
+            page = client.call("POST", "/v1/searches", json=more)
             found = {**page, "results": found["results"] + page["results"]}
     if as_json:
         print_json(found)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from textkeep.errors import Malformed, Outage, Unsound
+from textkeep.service.asking import looking
 from textkeep.service.commands.output import (
     FAILED,
     DataOption,
@@ -59,7 +60,7 @@ def purge(
 @reported
 def days(data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show every day that holds or held texts, and how far it is."""
-    with reach(Settings.load(Path(data) if data else None), "days") as client:
+    with looking(Settings.load(Path(data) if data else None), "days", "auditor") as client:
         told = client.call("GET", "/v1/days")
     if as_json:
         print_json(told)

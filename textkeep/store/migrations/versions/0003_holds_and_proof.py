@@ -20,6 +20,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_ledger_entries_shelf"), "ledger_entries", ["shelf"], unique=False)
     op.add_column("ledger_entries", sa.Column("leaf_index", sa.BigInteger(), nullable=True))
     op.add_column("ledger_entries", sa.Column("batch", sa.Text(), nullable=True))
+    op.add_column("ledger_entries", sa.Column("mark", sa.LargeBinary(), nullable=True))
     op.create_index(op.f("ix_ledger_entries_batch"), "ledger_entries", ["batch"], unique=False)
     op.create_index("ledger_entries_leaf", "ledger_entries", ["leaf_index"], unique=True)
     op.create_index("ledger_entries_kind", "ledger_entries", ["kind"], unique=False)
@@ -164,6 +165,7 @@ def _make_sides() -> None:
         sa.UniqueConstraint("person", "side", name="sides_person_side"),
     )
     op.add_column("tokens", sa.Column("side", sa.Text(), nullable=True))
+    op.add_column("tokens", sa.Column("mark", sa.LargeBinary(), nullable=True))
     _take_sides()
     with op.batch_alter_table("tokens") as tokens:
         tokens.create_foreign_key("tokens_side_of_person", "sides", ["person", "side"], ["person", "side"])
