@@ -37,6 +37,9 @@ EXEMPT_COLUMNS: Final = {
 }
 """Columns of audited tables of which the same holds; docs/audit.md says it of each."""
 
+STORED: Final = ("accepted", "versions", "quarantined", "refused")
+"""Of a batch in which nothing of these came, only duplicates, no entry speaks: its receipt is its own."""
+
 EXEMPT_DELETIONS: Final = {
     "checkpoints": "those that no witness signed go after 7 days by design; larger ones hold all that they held",
     "cosignatures": "the witness has its own, and reports carry those that they rest on",
@@ -73,7 +76,8 @@ class Editor:
     def rows(self, table: str) -> list[Row]:
         order = ", ".join(self.tables[table])
         found = self.connection.execute(text(f"SELECT * FROM {table} ORDER BY {order}"))  # noqa: S608
-        return [{name: _plain(value) for name, value in row._mapping.items()} for row in found]
+        told = [{name: _plain(value) for name, value in row._mapping.items()} for row in found]
+        return [row for row in told if table != "batches" or any(row[name] for name in STORED)]
 
     def edit(self) -> Edit:
         """Do one that the database takes, and that says something else than before."""

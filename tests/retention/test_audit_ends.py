@@ -101,20 +101,23 @@ def test_an_audit_that_cannot_go_on_answers_with_a_problem_and_without_a_finding
 
 
 @pytest.mark.parametrize("house", ["sqlite"], indirect=True)
-def test_a_batch_of_nothing_but_duplicates_has_an_entry_and_its_receipt_is_audited(
+def test_duplicates_are_in_the_entry_of_what_they_came_with_and_a_batch_of_nothing_else_has_none(
     house: House, tmp_path: Path
 ) -> None:
     def work(keeping: Keeping) -> None:
         keeping.take(DAY, "lunch")
         keeping.numbers -= 1
         keeping.take(DAY, "lunch")
-        (entry,) = keeping.purging.entries("refusals")
-        assert (entry.body["duplicates"], entry.body["count"], entry.shelf) == (1, 0, None)
-        passed = [("pass", "2 batches have the counts and roots that their entries say")]
+        assert keeping.purging.entries("refusals") == []
+        keeping.numbers -= 1
+        keeping.take(DAY, "lunch", "dinner")
+        assert [entry.body.get("duplicates") for entry in keeping.purging.entries("slice")] == [None, 1]
+        passed = [("pass", "3 batches have the counts and roots that their entries say")]
         assert said(auditing(house, tmp_path).run(), "receipts") == passed
-        for altered in ({"duplicates": 2, "read": 2}, {"producer": b"somebody"}):
+        mixed = (batches.c.duplicates == 1, batches.c.accepted == 1)
+        for altered in ({"duplicates": 2, "read": 3}, {"producer": b"somebody"}):
             with house.behind.transaction() as connection:
-                row = dict(connection.execute(select(batches).where(batches.c.duplicates == 1)).one()._mapping)
+                row = dict(connection.execute(select(batches).where(*mixed)).one()._mapping)
                 connection.execute(update(batches).where(batches.c.id == row["id"]).values(altered))
             assert said(auditing(house, tmp_path).run(), "receipts")[0][0] == "fail"
             with house.behind.transaction() as connection:
@@ -142,11 +145,9 @@ def test_what_entries_of_an_earlier_version_do_not_say_is_unknown(house: House, 
                     body.pop(member, None)
                 before = json.dumps(body, sort_keys=True, separators=(",", ":"))
                 connection.execute(update(ledger_entries).where(ledger_entries.c.seq == row.seq).values(entry=before))
-                if body.get("duplicates"):
-                    connection.execute(ledger_entries.delete().where(ledger_entries.c.seq == row.seq))
         found = auditing(house, tmp_path).run()
         told_of = said(found, "receipts")
-        assert told_of == [("unknown", "2 batches came before entries named the producer and counted duplicates")]
+        assert told_of == [("unknown", "1 batches came before entries named the producer and counted duplicates")]
         verdicts = {verdict for verdict, _ in said(found, "tokens")}
         assert verdicts == {"unknown"}
         with house.behind.transaction() as connection:

@@ -112,7 +112,7 @@ def _receipt(
     quarantined = [*(record for record in batch.others if record.verdict == "quarantine"), *held]
     items += quarantine(accepting, batch, quarantined)
     items += refuse(accepting, batch, refused)
-    tell_duplicates(accepting, batch, duplicates, own_entries)
+    tell_duplicates(accepting, duplicates, own_entries)
     root = tree.root([tree.leaf_hash(each.root) for each in own]) if own else None
     return receipt_of(batch.batch, root, items)
 

@@ -84,14 +84,10 @@ def refuse(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]
     return [Item(record.index, record.id, "refused", None, record.reason or "expired") for record in records]
 
 
-def tell_duplicates(accepting: Accepting, batch: TaggedBatch, number: int, first: int) -> None:
-    """Say in the first entry of a batch how many duplicates came with it; in one of refusals where it has none."""
-    if not number:
-        return
-    if len(accepting.entries) > first:
+def tell_duplicates(accepting: Accepting, number: int, first: int) -> None:
+    """Say in the first entry of a batch how many duplicates came with it; a batch of nothing else has no entry."""
+    if number and len(accepting.entries) > first:
         accepting.entries[first][1]["duplicates"] = number
-        return
-    accepting.entries.append(("refusals", {**_refusals(batch, 0, {}), "duplicates": number}, None))
 
 
 def _refusals(batch: TaggedBatch, count: int, reasons: dict[str, int]) -> dict[str, object]:

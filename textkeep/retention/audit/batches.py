@@ -103,7 +103,12 @@ class BatchesAudit:
         self._named(row, entries, where)
 
     def _named(self, row: Row[Any], entries: Sequence[Entry], where: Entry | None) -> None:
-        """Who sent a batch and how many duplicates came with it, where entries say so already."""
+        """Who sent a batch and how many duplicates came with it, where entries say so already.
+
+        A batch of nothing but duplicates has no entry: nothing was stored of it, and what it says is its own.
+        """
+        if not entries:
+            return
         if any("producer" not in entry.body for entry in entries):
             self._unnamed += 1
             return
