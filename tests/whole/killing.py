@@ -7,6 +7,7 @@ and the next ones begin on a fresh copy. What happened is printed as JSON; the f
 left where it is, and the seed is named.
 """
 
+import gc
 import json
 import os
 import random
@@ -207,6 +208,8 @@ def main(prepared: Path, base: Path, kills: int, seed: str) -> None:
     began = datetime.now(NOON.tzinfo)
     total = kill_chain(prepared, base / "warm", 0, seed)
     warm_up(base / "warm")
+    gc.collect()
+    gc.freeze()  # else each child's collector touches, and so copies, all that was imported
     for start in range(0, kills, CHAIN):
         folder = base / f"chain-{start}"
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from textkeep.clock import Clock
+from textkeep.clock import Clock, system_clock
 from textkeep.errors import Unsound
 from textkeep.retention import notes
 from textkeep.store import postgres
@@ -37,12 +37,14 @@ class Latest:
 
     What they told goes on with the time that has passed since, so that a host's clock that is set back serves nothing
     that had expired. A purge goes by the earliest clock, this one by the latest: where clocks differ, a text is neither
-    served late nor destroyed early. Calling it raises Outage where the database cannot be asked.
+    served late nor destroyed early. A server is asked beside the host's own clock, not
+    beside one that is handed in instead. Calling it raises Outage where the database cannot be asked.
     """
 
     def __init__(self, store: Store, host: Clock) -> None:
         self._store = store
         self._host = host
+        self._has_server = store.shared and host is system_clock
         self._alone = threading.Lock()
         self._asked_at: float | None = None
         self._mark = self._server = _NOTHING
@@ -63,7 +65,7 @@ class Latest:
                 seen = notes.read_moment(connection, notes.LAST_SEEN)
             except Unsound:  # a purge says so; here it tells nothing
                 seen = None
-            server = postgres.now(connection) if self._store.shared else None
+            server = postgres.now(connection) if self._has_server else None
         if seen != self._mark.said:  # one that stays, as the host is behind it, goes on from where it was
             self._mark = Told(seen, now)
         self._server = Told(server, now)
