@@ -29,7 +29,7 @@ bench: env engines
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
 soak: env engines
-	$(BIN)/python -m pytest -m soak --soak $(PYTEST_ARGS)
+	MODEL_SEED=any $(BIN)/python -m pytest -m soak --soak $(PYTEST_ARGS)
 
 # Needs uv. Every lock is made alike; what is locked already stays as it is unless LOCK_ARGS=--upgrade says otherwise.
 LOCK := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url

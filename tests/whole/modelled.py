@@ -6,12 +6,9 @@ for a few days only, and is killed, backed up and put back in this process.
 
 import json
 import shutil
-import sqlite3
 import tempfile
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -23,93 +20,55 @@ from tests.housing import NOON, House, SetClock, event
 from tests.ledger.signing import Secret
 from tests.retention.holding import Holders
 from tests.retention.keeping import Keeping
-from tests.retention.purging import OLDEST, Purging, evening, lines_of
+from tests.retention.purging import Purging, evening
 from tests.retention.test_purge_crash import Fate, Killed
+from tests.whole.concluding import check_log, check_reports
+from tests.whole.dictionary import Held, Saved, Text
+from tests.whole.opening import Opening
+from tests.whole.template import IN_MEMORY, ORGS, Template, copied, load, raw_of
 from textkeep.access.principal import Principal, Role
 from textkeep.archive.drivers.keyring_file import FolderStore
-from textkeep.archive.keyring import shelf_secret
-from textkeep.archive.rows import open_row
 from textkeep.archive.shelf import Day
 from textkeep.errors import Unsound
-from textkeep.ledger import log, tree
-from textkeep.ledger.state import Forked
+from textkeep.ledger import log
+from textkeep.ledger.state import DOCUMENT, Forked
 from textkeep.retention.approvals.approval import Approval, NotApproved, TwoPersons
 from textkeep.retention.purging.purge import RunResult, Told
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.service.evidence import Evidence
-from textkeep.store.bulk import TextRow
-from textkeep.store.engine import Store
+from textkeep.store.columns import ticks
 from textkeep.store.evidence import approvals
-from textkeep.store.schema import migrate
-from textkeep.store.tables import papers_name, texts_name, texts_of
 
-ORGS: Final = ("org-001", "org-002")
 WORDS: Final = ("merger", "lunch", "merger and lunch")
-OLD: Final = [OLDEST.plus(at) for at in range(5)]
-"""The days whose texts turn 400 days old while the archive lives."""
-
-IN_MEMORY: Final = Path("/dev/shm")  # noqa: S108  a keyring is synced to disk at each change: here that costs nothing
 MOST_HOLDS: Final = 12
+PAST: Final = ("committed", "shredded", "dropped", "verified", "reported")
+"""The states of a shelf for which a hold comes too late."""
+
 RETENTION: Final = timedelta(days=400)
 RELEASE: Final = timedelta(hours=24)
-
-
-@dataclass
-class Text:
-    """What was taken, and whether it is gone."""
-
-    body: str
-    org: str
-    sent_at: datetime
-    acknowledged: bool
-    gone: bool = False
-
-
-@dataclass
-class Held:
-    """A hold that was answered; `ends` when its release was approved; `late` what it came too late for."""
-
-    org: str
-    word: str | None
-    ends: datetime | None = None
-    late: set[str] = field(default_factory=set)
-
-    def covers(self, text: Text, now: datetime) -> bool:
-        in_force = self.ends is None or self.ends > now
-        said = self.word is None or self.word in text.body
-        return in_force and said and self.org == text.org and text.body not in self.late
-
-
-@dataclass
-class Saved:
-    """A backup of database and keyring, and how much the ledger had then."""
-
-    database: sqlite3.Connection
-    keyring: Path
-    entries: int
-
-
-def few_days(now: datetime) -> list[Day]:
-    """The only days that have a shelf."""
-    return [*OLD, Day.of(now), Day.of(now).plus(1)]
 
 
 class World:
     """The archive and its dictionary."""
 
-    def __init__(self, template: "Template") -> None:
+    def __init__(self, template: Template) -> None:
         self.folder = Path(tempfile.mkdtemp(dir=IN_MEMORY if IN_MEMORY.is_dir() else None))
         self.clock = SetClock(NOON)
         self.secret, self.fate = Secret(), Fate()
         self.texts: dict[str, Text] = {}
         self.holds: dict[str, Held] = {}
         self.asked: dict[str, Approval] = {}
-        self.signed: list[tuple[int, str]] = []
+        self.signed: set[tuple[int, str]] = set()
         self.saved: Saved | None = None
         self.number = 0
+        self.days: Sequence[Day] = template.days
+        self.seen: tuple[int, datetime, bytes | None] | None = None
         shutil.copytree(template.keyring, self.folder / "keyring")
-        self.store = loaded(template.database)
+        self.store = template.store
+        load(self.store, template.database)
+        self.raw = raw_of(self.store)
+        self.opening = Opening(self.raw)
         self.index = EmbeddedIndex.open(self.folder / "index")
         self.open()
         self.purging.mark().tick()
@@ -126,10 +85,10 @@ class World:
         for each in self.holders.holds.agree().repaired:
             if each.what == "in-force-again":
                 self.holds[each.hold].ends = None
+        self.seen = None
 
     def close(self) -> None:
         self.index.close()
-        self.store.close()
         shutil.rmtree(self.folder)
 
     def person(self, name: str, *roles: Role) -> Principal:
@@ -137,6 +96,8 @@ class World:
 
     def dies_at(self, point: int | None, work: Callable[[], Any]) -> Any:
         """Do something; where `point` is given, the process is gone at that point, if there is one, and starts anew."""
+        if point is None:
+            return work()
         fate, keyring = self.fate, self.keeping.house.keyring
         fate.at, fate.passed = point, 0
         transaction = self.store.transaction
@@ -191,22 +152,25 @@ class World:
                 continue
             assert in_time == (item.reason != "expired-under-hold"), item
             text.acknowledged = True
-            text.sent_at = sent_at if in_time else now  # one that is held lies with what came that day
             self.texts[text.body] = text
+        there = self.opening.found(self.keeping.house)
+        for text in texts:
+            text.lies_on(there.get(text.body, ()))
 
     def place(self, org: str, word: str | None, point: int | None) -> None:
         if len(self.holds) >= MOST_HOLDS:
             return
-        officer, where = self.person("Olivia", "officer"), self.found()
+        officer, where = self.person("Olivia", "officer"), self.check()  # what is gone by now, no hold can keep
         placed = self.dies_at(point, lambda: self.holders.place(by=officer, org_id=org, query=word))
         if placed is not None:
             held = self.holds[placed.hold.id] = Held(org, word)
             late = set(placed.reach.too_late)
             held.late = {body for body, shelves in where.items() if shelves <= late}
             for shelf in late:
-                assert self.keeping.state(shelf) not in ("open", "intent", "kept", "witnessed"), shelf
-        for hold_id in self.holders.in_force():
-            self.holds.setdefault(hold_id, Held(org, word))  # one whose answer did not come
+                assert self.keeping.state(shelf) in PAST, shelf
+        for hold_id in set(self.holders.in_force()) - self.holds.keys():  # one whose answer did not come
+            late = {shelf for shelf in set().union(*where.values()) if self.keeping.state(shelf) in PAST}
+            self.holds[hold_id] = Held(org, word, late={body for body, shelves in where.items() if shelves <= late})
 
     def ask(self, number: int) -> None:
         if not self.holds:
@@ -259,13 +223,12 @@ class World:
         """Time passes, as the minute's ticking sees it."""
         until = self.clock() + timedelta(hours=hours)
         while self.clock() < until:
-            self.clock.now = min(until, self.clock() + timedelta(hours=12))
+            self.clock.now = min(until, self.clock() + timedelta(hours=24))
             self.purging.mark().tick()
         self.keeping.house.shelves.ensure(until)
 
     def run(self, **how: Any) -> RunResult:
-        signing = {"signed": self.evidence, "signing_patience": 5.0, "witness_patience": 0.0}
-        return self.keeping.run(**signing, **how)
+        return self.keeping.run(signed=self.evidence, signing_patience=5.0, witness_patience=0.0, **how)
 
     def purge(self, point: int | None = None, told: Told = lambda _shelf, _state: None) -> None:
         """A run; where more days are due than may go without a person's word, that word is given."""
@@ -307,13 +270,7 @@ class World:
         to = self.folder / "saved"
         shutil.rmtree(to, ignore_errors=True)
         shutil.copytree(self.folder / "keyring", to)
-        self.saved = Saved(self.copied(), to, self.entries())
-
-    def copied(self) -> sqlite3.Connection:
-        copy = sqlite3.connect(":memory:", check_same_thread=False)
-        with outside_transactions(self.store) as inside:
-            inside.backup(copy)
-        return copy
+        self.saved = Saved(copied(self.store), to, self.entries())
 
     def entries(self) -> int:
         with self.store.reading() as connection:
@@ -324,10 +281,10 @@ class World:
         self.sign()
         if self.saved is None or self.saved.entries == self.entries():
             return  # nothing has happened since
-        newest = self.copied()
+        newest = copied(self.store)
         before = self.evidence.signer.state()
         stones = set(self.keeping.house.keyring.tombstones())
-        self.put(self.saved.database)
+        load(self.store, self.saved.database)
         noticed = ""
         try:
             self.open()
@@ -342,14 +299,10 @@ class World:
         assert before is not None
         assert after is not None
         assert (after.size, after.root) == (before.size, before.root), "a fork was signed"
-        self.put(newest)
+        load(self.store, newest)
         self.open()
         assert set(self.keeping.house.keyring.tombstones()) == stones, "something was destroyed over an older database"
         self.resume()
-
-    def put(self, database: sqlite3.Connection) -> None:
-        self.store.close()
-        self.store = loaded(database)
 
     def resume(self) -> None:
         """Two persons say that the ledger may be signed again."""
@@ -382,119 +335,66 @@ class World:
 
     # What must be
 
-    def found(self) -> dict[str, set[str]]:
-        """By body, the shelves on which a text or a record opens."""
-        house = self.keeping.house
-        there: dict[str, set[str]] = defaultdict(set)
-        with self.store.reading() as connection:
-            tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
-            for row in house.shelves.list(connection):
-                if not house.keyring.has(shelf_secret(row.name)):
-                    continue
-                if texts_name(row.name) in tables:
-                    for each in connection.execute(texts_of(row.name).select()):
-                        there[open_row(house.sealer, row.name, TextRow(*each)).event.data.body].add(row.name)
-                if papers_name(row.name) in tables:
-                    for paper in house.papers.of_kind(connection, row.name, "quarantine"):
-                        there[json.loads(paper.plain.split(b"\n", 1)[1])["data"]["body"]].add(row.name)
-        return there
-
     def covering(self, text: Text) -> list[str]:
         now = self.clock()
         return [hold_id for hold_id, held in self.holds.items() if held.covers(text, now)]
 
-    def check(self) -> None:
-        """Nothing is gone too early or under a hold, nothing that is gone is there, every other text is."""
-        there = self.found()
+    def check(self, *, anew: bool = False) -> dict[str, set[str]]:
+        """Nothing is gone too early or under a hold, nothing that is gone is there, every other text is.
+
+        Gives what is there, by body the shelves. What was opened before is opened again with `anew` only.
+        """
+        there = self.opening.found(self.keeping.house, anew=anew)
         assert there.keys() <= self.texts.keys(), "something is there that nobody sent"
         for body, text in list(self.texts.items()):
             if body in there:
                 assert not text.gone, f"{body}: purged, and there again"
-                text.acknowledged = True
+                if not text.acknowledged:
+                    text.acknowledged = True
+                    text.lies_on(there[body])
             elif not text.acknowledged:
                 del self.texts[body]
             elif not text.gone:
-                assert Day.of(text.sent_at).due() <= self.clock(), f"{body}: destroyed early"
+                assert text.due() <= self.clock(), f"{body}: destroyed early"
                 assert not self.covering(text), f"{body}: destroyed under a hold"
                 text.gone = True
-        assert set(self.holders.in_force()) == {
-            hold_id for hold_id, held in self.holds.items() if held.ends is None or held.ends > self.clock()
-        }
+        now = self.clock()
+        in_force = {each for each, held in self.holds.items() if held.in_force(now)}
+        rows = self.raw.execute("SELECT id FROM holds WHERE ends_at IS NULL OR ends_at > ?", (ticks(now),))
+        assert {hold_id for (hold_id,) in rows} == in_force
+        assert not anew or set(self.holders.in_force()) == in_force
+        return there
 
-    def sign(self) -> None:
-        self.evidence.signer.keep_up()
-        state = self.evidence.signer.state()
-        assert state is not None
-        if not self.signed or self.signed[-1] != (state.size, state.root):
-            self.signed.append((state.size, state.root))
-
-    def conclude(self) -> None:
-        """Everything that is due goes, and what is left is what holds keep; every checkpoint is of one line."""
-        self.wait(6 * 24)
-        self.purge()
+    def look(self) -> None:
+        """Check everything where anything has changed since it was checked, and remember what was signed."""
+        document = self.keeping.house.keyring.documents.read(DOCUMENT)
+        seen = (self.raw.total_changes, self.clock(), document)
+        if seen == self.seen:
+            return
         self.check()
+        self.seen = seen
+        if document is not None:
+            state = json.loads(document)
+            self.signed.add((state["size"], state["root"]))
+
+    def sign(self, point: int | None = None) -> None:
+        """The signer takes up what waits, as it does every second."""
+        self.dies_at(point, lambda: self.evidence.signer.keep_up())
+
+    def conclude(self, *, by_day: bool) -> None:
+        """Everything that is due goes, and what is left is what holds keep; every checkpoint is of one line.
+
+        The days that are left go one `by_day`, or all at once.
+        """
+        for hours in [24] * (len(self.days) + 1) if by_day else [(len(self.days) + 1) * 24]:
+            self.wait(hours)
+            self.purge()
+        self.check(anew=True)
         for text in self.texts.values():
-            is_due = Day.of(text.sent_at).due() <= self.clock()
+            is_due = text.due() <= self.clock()
             assert text.gone or not is_due or self.covering(text), f"{text.body} is still there"
         self.sign()
+        self.look()
         self.evidence.signer.check()
-        with self.store.reading() as connection:
-            entries = log.entries(connection)
-            hashes = [
-                tree.leaf_hash(log.canonical(connection, each.seq) or b"")
-                for each in sorted(entries, key=lambda each: each.index or 0)
-            ]
-        for size, root in self.signed:
-            assert tree.root(hashes[:size]).hex() == root, "the log was forked"
-        self._check_reports(entries)
-
-    def _check_reports(self, entries: list[log.Entry]) -> None:
-        written = [entry.body["name"] for entry in entries if entry.kind == "purge"]
-        assert len(written) == len(set(written)), "a shelf has two reports"
-        assert {day.shelf for day in OLD} <= set(written)
-        for name in written:
-            report = self.purging.report(name)
-            totals = report["totals"]
-            lines = {**lines_of(report, "steps"), **lines_of(report, "readback")}
-            assert report["verdict"] == "pass", (name, lines)
-            assert totals["taken"] == totals["kept"] + totals["destroyed"], name
-
-
-@dataclass
-class Template:
-    """An archive with its organisations, of which each world is a copy."""
-
-    keyring: Path
-    database: sqlite3.Connection
-
-    @classmethod
-    def build(cls, folder: Path) -> "Template":
-        with closing(Store.open(f"sqlite:///{folder / 'textkeep.db'}")) as store:
-            migrate(store)
-            house = House.build(store, folder / "keyring", SetClock(NOON))
-            for org in ORGS:
-                house.organisations.register(org)
-            store.settle()
-        database = sqlite3.connect(":memory:", check_same_thread=False)
-        with closing(sqlite3.connect(folder / "textkeep.db")) as source:
-            source.backup(database)
-        return cls(folder / "keyring", database)
-
-
-def loaded(database: sqlite3.Connection) -> Store:
-    """A store in memory that holds what that database does."""
-    opened = Store.open("sqlite://")
-    with outside_transactions(opened) as inside:
-        database.backup(inside)
-    return opened
-
-
-@contextmanager
-def outside_transactions(store: Store) -> Iterator[sqlite3.Connection]:
-    """The one connection of a store in memory, without a transaction that would keep it from being copied."""
-    with store.transaction() as connection:
-        inside = connection.connection.driver_connection
-        assert isinstance(inside, sqlite3.Connection)
-        connection.exec_driver_sql("COMMIT")
-        yield inside
-        connection.exec_driver_sql("BEGIN")
+        check_log(self.store, self.signed)
+        check_reports(self.purging, self.days)

@@ -16,7 +16,7 @@ import pytest
 from tests.housing import NOON, House, SetClock, event
 from tests.retention.purging import OLDEST, Purging
 from tests.search.searching import WHY, Searching
-from tests.whole.modelled import OLD, Template, few_days, loaded
+from tests.whole.template import OLD, Template, few_days, loaded
 from textkeep.archive.shelf import RETENTION, Day, expired
 from textkeep.errors import NotFound, Unsound
 from textkeep.retention.guards import CLOCKS_DIFFER, Reading, check_run, earliest

@@ -20,7 +20,7 @@ from tests.whole.killing_steps import (
     purge,
     sign,
 )
-from tests.whole.modelled import few_days
+from tests.whole.template import few_days
 from textkeep.archive.shelf import STATES
 
 SEED = os.environ.get("KILL_SEED") or secrets.token_hex(4)

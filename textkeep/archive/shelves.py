@@ -25,6 +25,7 @@ OPENED_TOGETHER: Final = 30
 TURNS: Final = 3
 """How often it is looked again for the open generation, where another one was opened meanwhile."""
 
+_MOVE: Final = update(shelves).where(shelves.c.name == bindparam("named"))
 _STATES: Final = (
     select(shelves.c.name, shelves.c.state)
     .where(shelves.c.name.in_(bindparam("wanted", expanding=True)))
@@ -205,7 +206,7 @@ class Shelves:
 
     def set_state(self, connection: Connection, name: str, state: State) -> None:
         """Move a shelf on. The caller holds its exclusive lock."""
-        connection.execute(update(shelves).where(shelves.c.name == name).values(state=state))
+        connection.execute(_MOVE, {"named": name, "state": state})
 
 
 def _states(connection: Connection, names: Collection[str], statement: Select[Any]) -> dict[str, State]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from textkeep.errors import Conflict, Malformed, NotFound
 from textkeep.ledger import log
@@ -19,6 +19,11 @@ KEPT_FOR: Final = timedelta(days=7)
 
 AHEAD: Final = timedelta(minutes=5)
 """How far a witness's clock may be ahead of ours."""
+
+
+_NEWEST: Final = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
+_ADDED: Final = select(cosignatures.c.witness, cosignatures.c.line).where(cosignatures.c.size == bindparam("signed"))
+_ACTIVE: Final = select(witnesses.c.name).where(witnesses.c.until.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Published:
 
 def newest(connection: Connection) -> Published | None:
     """The checkpoint of the largest tree, or None."""
-    row = connection.execute(select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)).one_or_none()
+    row = connection.execute(_NEWEST).one_or_none()
     return None if row is None else _published(connection, row)
 
 
@@ -128,7 +133,7 @@ def listed(connection: Connection) -> list[dict[str, object]]:
 
 def active(connection: Connection) -> list[str]:
     """The names of the witnesses of now."""
-    return list(connection.scalars(select(witnesses.c.name).where(witnesses.c.until.is_(None))))
+    return list(connection.scalars(_ACTIVE))
 
 
 def check_change(connection: Connection, key: str, *, remove: bool) -> Witness:
@@ -166,6 +171,5 @@ def _active(connection: Connection, name: str) -> Row[tuple[str, str]] | None:
 
 
 def _published(connection: Connection, row: Row[tuple[int, datetime, bytes]]) -> Published:
-    added = select(cosignatures.c.witness, cosignatures.c.line).where(cosignatures.c.size == row.size)
-    lines = connection.execute(added).tuples().all()
+    lines = connection.execute(_ADDED, {"signed": row.size}).tuples().all()
     return Published(row.size, row.at, bytes(row.note), dict(lines))

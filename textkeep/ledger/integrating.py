@@ -23,7 +23,10 @@ KEY_CHANGE: Final = "key-change"
 
 _C = ledger_entries.c
 _ROWS: Final = select(ledger_entries)
-_WAITING: Final = _ROWS.where(_C.leaf_index.is_(None)).order_by(_C.seq)
+_WAITING: Final = _ROWS.where(_C.leaf_index.is_(None)).order_by(_C.seq).limit(bindparam("portion"))
+_BEYOND: Final = _ROWS.where(_C.leaf_index >= bindparam("size")).order_by(_C.leaf_index)
+_LAST: Final = select(func.max(_C.leaf_index))
+_ENTRY_AT: Final = select(_C.entry).where(_C.leaf_index == bindparam("place"))
 _ASSIGN_MANY: Final = text(
     "UPDATE ledger_entries SET leaf_index = CAST(:first AS bigint) + told.at - 1"
     " FROM unnest(CAST(:seqs AS bigint[])) WITH ORDINALITY AS told(seq, at) WHERE ledger_entries.seq = told.seq"
@@ -59,7 +62,7 @@ class Part:
 
 def integrated(connection: Connection) -> int:
     """How many entries have a place in the log."""
-    last = connection.execute(select(func.max(_C.leaf_index))).scalar_one()
+    last = connection.execute(_LAST).scalar_one()
     return 0 if last is None or last < 0 else int(last) + 1
 
 
@@ -75,13 +78,13 @@ def integrate(connection: Connection, signed: Edge, portion: int = PORTION) -> P
     holds the signer's lease. Raises Forked where the places beyond the checkpoint are not those that come next, Unsound
     for an entry that the house, or this service, does not write.
     """
-    left = list(connection.execute(_ROWS.where(_C.leaf_index >= signed.size).order_by(_C.leaf_index)))
+    left = list(connection.execute(_BEYOND, {"size": signed.size}))
     if [row.leaf_index for row in left] != list(range(signed.size, signed.size + len(left))):
         raise Forked("entries stand in places that nobody gave them")
     edge = signed.grown(_leaves(left))
     if left and not _has_tiles(connection, edge):
         remake(connection, edge.size)
-    new = list(connection.execute(_WAITING.limit(portion)))
+    new = list(connection.execute(_WAITING, {"portion": portion}))
     for row in new:
         check_form(row)
     check_marks(connection, (*left, *new), signed.size)
@@ -95,7 +98,7 @@ def has_edge(connection: Connection, signed: Edge) -> bool:
     """Whether the tiles have this right edge, and the last entry is the one that they end with."""
     if not signed.size:
         return True
-    last = connection.execute(select(_C.entry).where(_C.leaf_index == signed.size - 1)).scalar_one_or_none()
+    last = connection.execute(_ENTRY_AT, {"place": signed.size - 1}).scalar_one_or_none()
     if last is None or not _has_tiles(connection, signed):
         return False
     return tiles.TileHashes(connection, signed.size).read(0, signed.size - 1) == leaf_hash(last.encode())

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from textkeep.ledger.edge import EMPTY, Edge
@@ -19,6 +19,10 @@ from textkeep.store.evidence import tiles
 
 CACHED: Final = 1024
 """How many tiles a reader keeps: 8 MiB."""
+
+_HASHES: Final = select(tiles.c.hashes).where(
+    tiles.c.level == bindparam("of_level"), tiles.c.number == bindparam("wanted")
+)
 
 Tile = tuple[int, int]
 """Level and number."""
@@ -62,8 +66,7 @@ def hashes_of(connection: Connection, level: int, number: int, width: int) -> by
     """The first `width` hashes of a tile. Raises TileDamaged where there are not as many."""
     if width == 0:
         return b""
-    wanted = select(tiles.c.hashes).where(tiles.c.level == level, tiles.c.number == number)
-    held = connection.execute(wanted).scalar_one_or_none()
+    held = connection.execute(_HASHES, {"of_level": level, "wanted": number}).scalar_one_or_none()
     if held is None or len(held) < width * HASH_BYTES:
         raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
     return bytes(held[: width * HASH_BYTES])

@@ -115,11 +115,12 @@ class Store:
         """A snapshot to read from; writes are refused. Raises like `transaction`."""
         if self._reader is self._writer:  # in memory there is one connection
             with self.transaction() as connection:
-                connection.exec_driver_sql("PRAGMA query_only=ON")
+                raw = _driver(connection)
+                raw.execute("PRAGMA query_only=ON")
                 try:
                     yield connection
                 finally:
-                    connection.exec_driver_sql("PRAGMA query_only=OFF")
+                    raw.execute("PRAGMA query_only=OFF")
             return
         with self._alone(), _translated(), self._reader.begin() as connection:
             yield connection
@@ -231,9 +232,17 @@ def _sqlite(url: str, *, memory: bool = False, pool: int = 1, reading: bool = Fa
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        _driver(connection).execute("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    """SQLite itself: what each transaction says is not worth what SQLAlchemy takes for a statement."""
+    raw = connection.connection.driver_connection
+    if not isinstance(raw, sqlite3.Connection):
+        raise TypeError("that is no connection to SQLite")
+    return raw
 
 
 def _quiet() -> dict[str, int | bool]:

@@ -7,8 +7,9 @@ of the machines do not matter.
 """
 
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from textkeep.clock import Clock
@@ -16,6 +17,9 @@ from textkeep.errors import Conflict
 from textkeep.store import postgres
 from textkeep.store.engine import Store
 from textkeep.store.tables import leases
+
+_MINE: Final = update(leases).where(leases.c.name == bindparam("named"), leases.c.holder == bindparam("mine"))
+_RENEW: Final = _MINE.values(until=bindparam("longer"))
 
 
 class LeaseLost(Conflict):
@@ -46,9 +50,13 @@ class Leases:
 
         Raises LeaseLost where it has none, or another one has it.
         """
-        until = postgres.from_now(seconds) if self._store.shared else self._clock() + timedelta(seconds=seconds)
-        mine = (leases.c.name == name, leases.c.holder == holder)
-        if connection.execute(update(leases).where(*mine).values(until=until)).rowcount != 1:
+        whose = {"named": name, "mine": holder}
+        if self._store.shared:
+            renewed = connection.execute(_MINE.values(until=postgres.from_now(seconds)), whose)
+        else:
+            until = self._clock() + timedelta(seconds=seconds)
+            renewed = connection.execute(_RENEW, {**whose, "longer": until})
+        if renewed.rowcount != 1:
             raise LeaseLost("another process does this work now; nothing of this step was done")
 
     def release(self, name: str, holder: str) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import Connection, Row, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from textkeep.archive.keyring import HOUSE_SHELF, Keyring, SecretDestroyed, SecretMissing
 from textkeep.archive.organisations import Organisations
@@ -28,6 +28,10 @@ from textkeep.store.evidence import holds
 
 LOCK: Final = "holds"
 """The advisory lock that placing, releasing and each step of a purge take before any other."""
+
+_IN_FORCE: Final = (
+    select(holds.c.id).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > bindparam("at"))).order_by(holds.c.id)
+)
 
 Moment = Callable[[Connection], datetime]
 """The time, told inside a transaction."""
@@ -85,8 +89,7 @@ class HoldRows:
 
     def digest(self, connection: Connection, at: datetime) -> bytes:
         """What names the set of holds in force at a moment: SHA-256 of the canonical JSON list of their ids."""
-        wanted = select(holds.c.id).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > at)).order_by(holds.c.id)
-        return digest_of(connection.scalars(wanted))
+        return digest_of(connection.scalars(_IN_FORCE, {"at": at}))
 
     def _whole(self, row: Row[Any], org: Handle) -> Hold:
         try:

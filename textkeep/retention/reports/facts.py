@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from textkeep.archive.keyring import RingStatus
 from textkeep.retention.counting.census import Census
@@ -169,9 +169,13 @@ class PurgeRow:
     closed_at: datetime | None
 
 
+_OF_SHELF: Final = select(purges).where(purges.c.shelf == bindparam("of_shelf"))
+_SAVE: Final = update(purges).where(purges.c.shelf == bindparam("of_shelf"))
+
+
 def load(connection: Connection, shelf: str) -> PurgeRow | None:
     """The purge of a shelf, or None where there is none."""
-    row = connection.execute(select(purges).where(purges.c.shelf == shelf)).one_or_none()
+    row = connection.execute(_OF_SHELF, {"of_shelf": shelf}).one_or_none()
     return None if row is None else _purge(row)
 
 
@@ -185,7 +189,7 @@ def begin(connection: Connection, shelf: str, facts: Facts, now: datetime) -> Pu
 
 def save(connection: Connection, purge: PurgeRow) -> None:
     """Write what has been found."""
-    connection.execute(update(purges).where(purges.c.shelf == purge.shelf).values(_columns(purge)))
+    connection.execute(_SAVE, {"of_shelf": purge.shelf, **_columns(purge)})
 
 
 def _columns(purge: PurgeRow) -> dict[str, object]:
