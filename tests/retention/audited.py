@@ -1,7 +1,7 @@
 """An archive small enough to be audited in a moment, in which everything that an audit looks at has happened once."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,6 +21,7 @@ from textkeep.archive.shelf import Day
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.note import parse
+from textkeep.ledger.state import State
 from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.audit.audit import Audit, Finding
 from textkeep.retention.reports.folder import ReportFolder
@@ -49,8 +50,13 @@ class Audited:
         return self.folder / "textkeep.db"
 
 
-def auditing(house: House, folder: Path, comparing: Comparing | None = None) -> Audit:
-    """The audit of a house whose reports lie in `folder`; `comparing` compares its index, where it has one."""
+def auditing(
+    house: House, folder: Path, comparing: Comparing | None = None, signed: Callable[[], State | None] | None = None
+) -> Audit:
+    """The audit of a house whose reports lie in `folder`; `comparing` compares its index, where it has one.
+
+    `signed` gives what was signed last in the place of the keyring's store.
+    """
     approvals = Approvals(house.store, house.sealer, house.clock)
     rooms = (house.store, house.keyring, house.sealer, house.shelves, house.organisations, approvals, house.clock)
     return Audit(
@@ -58,7 +64,7 @@ def auditing(house: House, folder: Path, comparing: Comparing | None = None) -> 
         house.keyring,
         house.sealer,
         house.papers,
-        Evidence(house.store, house.keyring, Secret(), approvals, house.clock).signer.state,
+        signed or Evidence(house.store, house.keyring, Secret(), approvals, house.clock).signer.state,
         Holds(*rooms).agreement,
         approvals,
         ReportFolder(folder / "reports"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 
 from tests.housing import House, event
 from tests.ledger.signing import Secret
@@ -13,8 +13,10 @@ from tests.retention.audited import auditing, faults, shown
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from tests.retention.test_returns import ReturnDesk
-from textkeep.retention.audit.audit import Finding
+from textkeep.ledger.state import State
+from textkeep.retention.audit.audit import TRIES, Finding
 from textkeep.service.evidence import Evidence
+from textkeep.store.evidence import checkpoints
 from textkeep.store.tables import runs, texts_of
 
 DAY = OLDEST.plus(20)
@@ -107,6 +109,47 @@ def test_texts_that_come_during_an_audit_are_no_fault(house: House, tmp_path: Pa
         finally:
             over.set()
             feeding.join()
+
+    watched(house, tmp_path, work)
+
+
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+def test_what_is_signed_between_two_looks_of_an_audit_is_no_fault(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textkeep.retention.audit.audit.PAUSE", 0.0)
+
+    def work(keeping: Watched) -> None:
+        signer = keeping.evidence.signer
+        keeping.take(DAY, "the first")
+        looks: list[State | None] = []
+
+        def looked() -> State | None:
+            looks.append(signer.state())
+            if len(looks) == 1:
+                signer.keep_up(stays=True)
+            return looks[-1]
+
+        assert faults(auditing(house, tmp_path, signed=looked).run()) == []
+        assert looks[0] is None
+        keeping.take(DAY, "another")
+        signer.keep_up(stays=True)  # the lease stays: a signer is at work
+        signed = signer.state()
+        assert signed is not None
+        with house.behind.transaction() as connection:
+            [row] = connection.execute(select(checkpoints).where(checkpoints.c.size == signed.size)).all()
+            connection.execute(delete(checkpoints).where(checkpoints.c.size == signed.size))
+        looks.clear()
+
+        def slow() -> State | None:
+            looks.append(signer.state())
+            if len(looks) == 2 * TRIES:
+                with house.behind.transaction() as connection:
+                    connection.execute(insert(checkpoints).values(row._asdict()))
+            return looks[-1]
+
+        assert faults(auditing(house, tmp_path, signed=slow).run()) == []
+        assert len(looks) >= 2 * TRIES
 
     watched(house, tmp_path, work)
 

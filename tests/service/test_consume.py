@@ -85,16 +85,19 @@ def test_it_archives_what_lies_in_a_topic_and_prints_the_totals(
 def test_sigterm_ends_it_with_everything_it_has_read_stored(shared_archive: Shared, kafka: Topics, token: str) -> None:
     topic = kafka.make(1, retention_ms="3600000")
     send(kafka.address, topic, events(*range(50)))
-    process = consume(shared_archive, kafka, topic, "--metrics", "0", token=token)
-    assert process.stdout is not None
-    address = json.loads(process.stdout.readline())["metrics"]
-    deadline = time.monotonic() + PATIENCE
-    while "textkeep_kafka_messages_total 50.0" not in (told := httpx.get(f"{address}/metrics", timeout=60).text):
-        assert time.monotonic() < deadline, told
-    assert 'textkeep_texts_total{outcome="quarantined"} 50.0' in told
-    assert topic not in told
-    process.send_signal(signal.SIGTERM)
-    (totals,), log = ended(process, 0)
+    with consume(shared_archive, kafka, topic, "--metrics", "0", token=token) as process:
+        try:
+            assert process.stdout is not None
+            address = json.loads(process.stdout.readline())["metrics"]
+            deadline = time.monotonic() + PATIENCE
+            wanted = {"textkeep_kafka_messages_total 50.0", 'textkeep_texts_total{outcome="quarantined"} 50.0'}
+            while not wanted <= set((told := httpx.get(f"{address}/metrics", timeout=60).text).splitlines()):
+                assert time.monotonic() < deadline, told
+            assert topic not in told
+            process.send_signal(signal.SIGTERM)
+            (totals,), log = ended(process, 0)
+        finally:
+            process.kill()
     assert totals["messages"] == 50
     assert token.encode() not in log
 

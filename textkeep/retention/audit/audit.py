@@ -20,6 +20,7 @@ from textkeep.errors import NotFound, Outage, Unsound
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.integrating import integrated
 from textkeep.ledger.note import Verifier
+from textkeep.ledger.signer import LEASE, LEASE_SECONDS
 from textkeep.ledger.state import State
 from textkeep.retention.approvals.approvals import Approvals
 from textkeep.retention.audit import book as audit_book
@@ -38,6 +39,7 @@ from textkeep.retention.holds.agreement import Agreement
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.search.comparing import Comparing
 from textkeep.store.engine import Store, Vanished
+from textkeep.store.leases import Leases
 from textkeep.store.tables import papers_name, shelf_tables, shelves, texts_name
 
 TRIES: Final = 3
@@ -48,6 +50,9 @@ MOVING: Final = 60
 
 PAUSE: Final = 1.0
 """Seconds between two looks at the log: longer than signing takes."""
+
+AT_WORK: Final = int(LEASE_SECONDS / PAUSE)
+"""How often the log is looked at again while a signer has not put down in the database what it has signed."""
 
 __all__ = ["Audit", "Finding"]
 
@@ -77,6 +82,7 @@ class Audit:
         self._approvals = approvals
         self._folder = folder
         self._clock = clock
+        self._leases = Leases(store, clock)
         self._comparing = comparing
         self._leaving = threading.Event()
 
@@ -146,14 +152,15 @@ class Audit:
             same, before = (same + 1 if size == before else 0), size
             with self._store.reading() as connection:
                 newest = checkpoints.newest(connection)
-                if state is None:
-                    if integrated(connection) or newest is not None:
-                        line.fail("entries were signed, and the keyring's store knows nothing of it")
-                    else:
-                        line.doubt("nothing was ever signed")
+                if state is None and newest is None and not integrated(connection):
+                    line.doubt("nothing was ever signed")
                     return line.findings("")
-                if (newest.size if newest else -1) == size or same == TRIES - 1 or not left:
-                    return LedgerAudit(connection, state, self._go_on).findings()
+                tries = TRIES if state is None or self._leases.holder(connection, LEASE) is None else AT_WORK
+                if (newest.size if newest else -1) == size or same >= tries - 1 or not left:
+                    if state is not None:
+                        return LedgerAudit(connection, state, self._go_on).findings()
+                    line.fail("entries were signed, and the keyring's store knows nothing of it")
+                    return line.findings("")
             self._leaving.wait(PAUSE)
             self._go_on()
         return []
