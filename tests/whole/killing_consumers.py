@@ -2,8 +2,8 @@
 
 It imports everything once and forks a child for each `textkeep consume`. Three of them read one topic; again and again
 one is ended by SIGKILL and another one begun: half of the time while the group still sorts itself out after the one
-before, else as soon as so much of the topic is stored. At the end the last three are told to stop. What happened is
-printed as JSON. A child that ends by itself ends everything, and its log is shown.
+before, else as soon as so much of the topic is stored. At the end the last three, once they run, are told to stop. What
+happened is printed as JSON. A child that ends by itself ends everything, and its log is shown.
 """
 
 import json
@@ -68,6 +68,7 @@ class Killing:
             self._kill(self.chance.randrange(CONSUMERS))
         self._wait_for(self.plan.messages)
         consumed = time.monotonic() - began
+        self._wait_for_greetings()
         for child in self.children:
             os.kill(child, signal.SIGTERM)
         for child in self.children:
@@ -97,6 +98,14 @@ class Killing:
             assert time.monotonic() < last + PATIENCE, f"nothing goes on at {self.stored} messages"
             time.sleep(LOOK)
 
+    def _wait_for_greetings(self) -> None:
+        """The last ones may have begun this moment: before a process has read its own code, SIGTERM just ends it."""
+        last = time.monotonic()
+        while not all(b'"kind"' in self._log_of(child).read_bytes() for child in self.children):
+            self._look()
+            assert time.monotonic() < last + PATIENCE, "a consumer does not begin"
+            time.sleep(LOOK)
+
     def _look(self) -> None:
         found = self.connection.execute("SELECT coalesce(sum(next), 0) FROM offsets").fetchone()
         self.stored = int(found[0]) if found else 0
@@ -112,6 +121,7 @@ class Killing:
     def _begin(self) -> int:
         self.begun += 1
         child = os.fork()
+        self._log_of(child or os.getpid()).touch()
         if child == 0:
             self._live()
         return child
@@ -122,7 +132,7 @@ class Killing:
 
         code = 1
         try:
-            log = os.open(self._log_of(os.getpid()), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            log = os.open(self._log_of(os.getpid()), os.O_WRONLY)
             os.dup2(log, 1)
             os.dup2(log, 2)
             os.environ.update(self.plan.environment)

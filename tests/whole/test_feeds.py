@@ -68,7 +68,8 @@ def test_a_feed_of_real_texts_is_taken_whole_and_loading_it_again_stores_nothing
     assert files_after.keys() == files.keys()
     same = {name for name in files if files_after[name] == files[name] or "index.db" in name}
     grown = {name: files_after[name] - files[name] for name in files.keys() - same}
-    assert sum(grown.values()) < receipts * 4096, grown
+    # A page each for the receipts and for the tables in which the service notes its own runs; the texts take hundreds.
+    assert sum(grown.values()) <= (receipts + len(OF_ITS_OWN)) * 4096, grown
 
 
 def what_is_stored(data: Path) -> dict[str, tuple[int, str]]:
