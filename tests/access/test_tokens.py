@@ -16,8 +16,9 @@ from sqlalchemy import Connection, insert, select
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.access.tokens import MOST_ORGS, Tokens
 from textkeep.errors import Conflict, Malformed, NotFound, Unauthenticated
+from textkeep.store.demo import DEMO
 from textkeep.store.engine import Store
-from textkeep.store.evidence import DEMO, sides
+from textkeep.store.evidence import sides
 from textkeep.store.schema import migrate
 from textkeep.store.tables import notes
 from textkeep.store.tables import tokens as table

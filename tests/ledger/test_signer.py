@@ -126,6 +126,22 @@ def _cut_at(store: Store, when: Callable[[str], bool]) -> Iterator[None]:
         event.remove(store._writer, "before_cursor_execute", told)
 
 
+@contextmanager
+def _cut_after(signing: Signing, number: int) -> Iterator[None]:
+    """Have the process end once so many changes were made, at the database or the keyring's store."""
+    calls = iter(range(number))
+
+    def cut(_told: object) -> bool:
+        if next(calls, None) is None:
+            raise _Cut
+        return False
+
+    signing.document.before = signing.document.after = cut
+    changing = ("INSERT", "UPDATE")
+    with _cut_at(signing.store, lambda told: told.startswith(changing) and cut(told)), suppress(_Cut):
+        yield
+
+
 def _every_statement(store: Store, work: Callable[[], object]) -> list[str]:
     """What is told to the database while something is done."""
     heard: list[str] = []
@@ -399,16 +415,8 @@ def test_a_change_of_key_that_is_not_signed_by_the_old_one_changes_nothing(alone
 def test_after_a_crash_during_a_change_of_key_it_is_finished_or_was_never_begun(alone: Signing, at: int) -> None:
     alone.append(1)
     alone.signer().keep_up()
-    signer, calls = alone.restarted(), iter(range(at))
-
-    def cut(_told: object) -> bool:
-        if next(calls, None) is None:
-            raise _Cut
-        return False
-
-    alone.document.before = alone.document.after = cut
-    changing = ("INSERT", "UPDATE")
-    with _cut_at(alone.store, lambda told: told.startswith(changing) and cut(told)), suppress(_Cut):
+    signer = alone.restarted()
+    with _cut_after(alone, at):
         signer.rotate("a-1", lambda _connection: {})
     signer = alone.restarted()
     alone.append(1)
@@ -477,16 +485,8 @@ def test_after_a_crash_while_a_lost_key_is_replaced_it_is_finished_or_done_again
     alone.append(1)
     alone.signer().keep_up()
     lose_key(alone)
-    signer, calls = alone.restarted(), iter(range(at))
-
-    def cut(_told: object) -> bool:
-        if next(calls, None) is None:
-            raise _Cut
-        return False
-
-    alone.document.before = alone.document.after = cut
-    changing = ("INSERT", "UPDATE")
-    with _cut_at(alone.store, lambda told: told.startswith(changing) and cut(told)), suppress(_Cut):
+    signer = alone.restarted()
+    with _cut_after(alone, at):
         signer.replace("a-1", lambda _connection: {})
     signer = alone.restarted()
     try:

@@ -16,6 +16,7 @@ from textkeep.archive.papers import Paper
 from textkeep.archive.rows import Opened, open_row
 from textkeep.archive.shelf import Day, Generation
 from textkeep.archive.text import HOUSE
+from textkeep.ingest.quarantine import Quarantine
 from textkeep.retention.holds.hold import Hold
 from textkeep.retention.holds.keeping_over import CarryingOver
 from textkeep.retention.purging.purge import RunResult
@@ -50,6 +51,12 @@ class Keeping:
     @property
     def in_force(self) -> CarryingOver:
         return self.holders.holds.carrying_over(self.house.papers)
+
+    def quarantine(self) -> Quarantine:
+        """The quarantine, in which a hold shows what it keeps."""
+        house, held = self.house, self.holders.holds.in_quarantine()
+        rooms = (house.store, house.shelves, house.papers, house.organisations, house.activity, house.clock)
+        return Quarantine(*rooms, held)
 
     def run(self, **how: Any) -> RunResult:
         return self.purging.run(**{"holds": self.in_force, **how})

@@ -1,6 +1,5 @@
 """Evidence rests on places in the signed log: whatever numbers the database gives its rows, reports verify."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,6 @@ from textkeep.store.schema import migrate
 from textkeep.store.tables import ledger_entries
 
 AGREED = "a-0123456789abcdef"
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 sqlite = pytest.mark.parametrize("house", ["sqlite"], indirect=True)

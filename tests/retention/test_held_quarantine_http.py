@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.ingest.ways_in import WaysIn
 from tests.retention.holding import ORG
 from tests.retention.keeping import Keeping
@@ -15,7 +14,6 @@ from tests.serving import Serving, serving
 from textkeep.archive.shelf import RETENTION
 from textkeep.ingest.door import Door
 from textkeep.ingest.http import router
-from textkeep.ingest.quarantine import Quarantine
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 
@@ -23,17 +21,10 @@ WHY = {"Textkeep-Reason": "matter 4711"}
 
 
 @pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
 def served(keeping: Keeping) -> Iterator[Serving]:
-    house, held = keeping.house, keeping.holders.holds.in_quarantine()
-    parts = (house.store, house.shelves, house.papers, house.organisations, house.activity, house.clock)
+    house = keeping.house
     intake = WaysIn.build(house).intake
-    with serving(house, router(intake, Door(intake.store), house.vault, Quarantine(*parts, held))) as running:
+    with serving(house, router(intake, Door(intake.store), house.vault, keeping.quarantine())) as running:
         yield running
 
 

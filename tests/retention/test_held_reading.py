@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.retention.holding import ORG
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
@@ -16,19 +15,12 @@ from tests.serving import Serving, serving
 from textkeep.access.principal import Principal
 from textkeep.archive.shelf import RETENTION, Day
 from textkeep.errors import Forbidden, Malformed, NotFound
-from textkeep.ingest.quarantine import Quarantine
 from textkeep.search.http import router
 from textkeep.store.tables import texts_of
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 
 WHY = "matter 4711"
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture
@@ -61,15 +53,9 @@ def test_a_held_text_is_searched_and_read_over_http_by_naming_its_hold(keeping: 
     assert client.post("/v1/searches", json={**asked, "hold_id": "no such hold"}).status_code == 404
 
 
-def quarantine_of(keeping: Keeping) -> Quarantine:
-    house = keeping.house
-    held = keeping.holders.holds.in_quarantine()
-    return Quarantine(house.store, house.shelves, house.papers, house.organisations, house.activity, house.clock, held)
-
-
 def listed(keeping: Keeping, by: Principal, hold: str | None = None) -> list[tuple[str, str, str]]:
     """What a list shows, page by page: where it lies, its id and why it is there."""
-    quarantine, found, cursor = quarantine_of(keeping), [], None
+    quarantine, found, cursor = keeping.quarantine(), [], None
     while True:
         page = quarantine.page(by, WHY, hold=hold, cursor=cursor, limit=1)
         found += [(entry.shelf, entry.paper_id, entry.reason) for entry in page.items]
@@ -82,7 +68,7 @@ def test_a_held_record_is_read_by_its_day_or_its_shelf_by_naming_the_hold(keepin
     record = keeping.set_aside(OLDEST, "merger")
     hold, officer = holders.place().hold, holders.officer
     keeping.purge(OLDEST)
-    quarantine = quarantine_of(keeping)
+    quarantine = keeping.quarantine()
     for shelf in (OLDEST.shelf, keeping.kept_shelf()):
         with pytest.raises(NotFound):
             quarantine.read(officer, WHY, shelf, record)
@@ -114,7 +100,7 @@ def test_what_a_hold_keeps_in_quarantine_is_listed_by_naming_it_wherever_it_lies
     with pytest.raises(NotFound):
         listed(keeping, officer, "h-0000000000000000")
     with pytest.raises(Malformed):
-        quarantine_of(keeping).page(officer, WHY, hold=hold.id, cursor="kept-1/2", limit=1)
+        keeping.quarantine().page(officer, WHY, hold=hold.id, cursor="kept-1/2", limit=1)
     acts = keeping.house.activity.of_day(Day.of(keeping.house.clock()))
     assert {act.detail.get("hold") for act in acts if act.kind == "quarantine-listed"} == {None, hold.id}
 
@@ -128,8 +114,8 @@ def test_what_came_expired_is_shown_to_who_names_the_hold_it_came_under_and_to_n
     [(shelf, record, reason)] = listed(keeping, officer, hold.id)
     assert reason == "expired-under-hold"
     with pytest.raises(NotFound):
-        quarantine_of(keeping).read(officer, WHY, shelf, record)
-    assert b"the merger" in quarantine_of(keeping).read(officer, WHY, shelf, record, hold.id)[1]
+        keeping.quarantine().read(officer, WHY, shelf, record)
+    assert b"the merger" in keeping.quarantine().read(officer, WHY, shelf, record, hold.id)[1]
     assert shelf == keeping.kept_shelf()
     assert keeping.released(hold).stopped is None
     assert keeping.papers(keeping.kept_shelf()) == [], "it went with what only that hold kept"
@@ -139,7 +125,7 @@ def test_what_came_expired_is_shown_to_who_names_the_hold_it_came_under_and_to_n
     assert listed(keeping, officer) == []
     for named in (None, hold.id):
         with pytest.raises(NotFound):
-            quarantine_of(keeping).read(officer, WHY, shelf, record, named)
+            keeping.quarantine().read(officer, WHY, shelf, record, named)
 
 
 def test_what_does_not_open_is_shown_to_who_names_a_hold_that_keeps_it(keeping: Keeping) -> None:
@@ -152,8 +138,8 @@ def test_what_does_not_open_is_shown_to_who_names_a_hold_that_keeps_it(keeping: 
     keeping.purge(OLDEST)
     [(shelf, record, reason)] = listed(keeping, keeping.holders.officer, hold.id)
     assert (shelf, reason) == (keeping.kept_shelf(), "undecided")
-    entry, raw = quarantine_of(keeping).read(keeping.holders.officer, WHY, shelf, record, hold.id)
+    entry, raw = keeping.quarantine().read(keeping.holders.officer, WHY, shelf, record, hold.id)
     assert (entry.reason, entry.batch_id) == ("undecided", None)
     assert b"merger" in raw
     with pytest.raises(NotFound):
-        quarantine_of(keeping).read(keeping.holders.officer, WHY, shelf, record)
+        keeping.quarantine().read(keeping.holders.officer, WHY, shelf, record)

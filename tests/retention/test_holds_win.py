@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Table, delete, select, update
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening, lines_of
 from textkeep.archive.shelf import Generation
@@ -21,12 +20,6 @@ from textkeep.store.tables import papers_of, texts_of
 pytestmark = pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 
 Transaction = Callable[[], AbstractContextManager[Connection]]
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 class SteppingClock:

@@ -1,13 +1,11 @@
 """What holds cover survives its day: exactly that, exactly as it was, and once."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select, update
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.retention.holding import ORG
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening, lines_of
@@ -21,12 +19,6 @@ from textkeep.store.evidence import kept_papers, kept_slices, leaves
 from textkeep.store.tables import papers_of, slices, texts_of
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 def test_covered_texts_move_to_the_shelf_of_held_texts_exactly_as_they_were(keeping: Keeping) -> None:

@@ -10,12 +10,10 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
-from tests.housing import House
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from tests.retention.test_purge_crash import Fate, Killed
@@ -24,12 +22,6 @@ from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.reports.report import STEPS
 from textkeep.store.evidence import releases
 from textkeep.store.leases import Leases
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 def prepared(keeping: Keeping) -> Hold:

@@ -1,13 +1,10 @@
 """What only a released hold kept goes 24 hours later, by the same eight steps; what another one covers moves on."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-from tests.housing import House
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, lines_of
 from textkeep.archive.keyring import SecretDestroyed, shelf_secret
@@ -19,12 +16,6 @@ from textkeep.retention.reports.report import STEPS
 from textkeep.store.evidence import kept_slices, releases
 
 pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 def test_nothing_goes_within_24_hours_and_everything_released_does_after(keeping: Keeping) -> None:

@@ -1,14 +1,13 @@
 """What a report says comes from what was found when it was found: it certifies no more, also after a crash."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import delete, select, update
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST, evening
 from textkeep.archive.erasure import Erasure, KnownCopy
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.parametrize("house", ["sqlite", "postgresql"], indirect
 
 class Killed(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 def killed_after(keeping: Keeping, step: str) -> None:

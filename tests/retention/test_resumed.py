@@ -1,15 +1,14 @@
 """While a restored keyring waits for two persons nothing is destroyed, on any path, however far a purge had come."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 import rfc8785
 
-from tests.housing import House, event
+from tests.housing import event
 from tests.retention.keeping import Keeping
 from tests.retention.purging import OLDEST
 from tests.retention.test_returns import ReturnDesk
@@ -54,12 +53,6 @@ class Restoring:
         approver = self._people.person("Anna", "approver", orgs=None)
         self.approvals.decide(approver, asked.id, "approved", asked.digest)
         self.resuming.resume(asked.id)
-
-
-@pytest.fixture
-def keeping(house: House, tmp_path: Path) -> Iterator[Keeping]:
-    with Keeping.over(house, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 from textkeep.directory.records import read_line
 from textkeep.errors import Conflict
 from textkeep.service import demo, demo_feed
-from textkeep.service.credentials import is_demo
 from textkeep.service.folder import Folder
 from textkeep.service.running import Running
 from textkeep.service.settings import Settings
 from textkeep.service.wiring import Archive
+from textkeep.store.demo import is_demo
 from textkeep.store.tables import slices
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tests.housing import NOON
+from textkeep.store.demo import DEMO
 from textkeep.store.engine import Store
-from textkeep.store.evidence import DEMO, approvals, holds, releases, sides
+from textkeep.store.evidence import approvals, holds, releases, sides
 from textkeep.store.schema import migrate
 from textkeep.store.tables import notes, tokens
 

@@ -21,8 +21,9 @@ from textkeep.access.principal import ROLES, Principal, Role, Side
 from textkeep.access.rules import clash, side_of
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Malformed, NotFound, Unauthenticated
+from textkeep.store.demo import DEMO
 from textkeep.store.engine import Store
-from textkeep.store.evidence import DEMO, sides
+from textkeep.store.evidence import sides
 from textkeep.store.once import insert_once
 from textkeep.store.tables import tokens
 

@@ -22,7 +22,6 @@ Covered = Callable[[Handle, bytes, datetime], bool]
 Holds = Callable[[Connection], Covered]
 """Port: the legal holds in force, read in the caller's transaction. It MUST count as covered what it cannot decide."""
 
-
 Keeps = Callable[[Connection, Handle], Shelf | None]
 """The open shelf of an organisation's held texts, locked until the transaction ends; None where there is none."""
 

@@ -26,7 +26,6 @@ from textkeep.store.bulk import TextRow
 REWRITTEN: Final = "rewritten"
 UPDATED: Final = "updated"
 
-
 _ENVELOPE: Final = struct.Struct(">qqH")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK: Final = timedelta(microseconds=1)

@@ -53,22 +53,18 @@ def quarantine(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incom
 
 
 def _quarantine_shelf(accepting: Accepting, record: Incoming) -> Shelf:
-    sent_at = record.sent_at
-    kept = None
     if record.reason == UNDER_HOLD:
         kept = accepting.keeps(accepting.connection, record.org or HOUSE)
-    if kept is not None:
-        return kept
+        if kept is not None:
+            return kept
+    sent_at = record.sent_at
     if sent_at is not None and sent_at <= accepting.now and not expired(sent_at, accepting.now):
         shelf = Day.of(sent_at).shelf
         if accepting.takes(shelf):
             return shelf
     today = Day.of(accepting.now).shelf
     if not accepting.takes(today):
-        raise Unsound(
-            "today has no open shelf",
-            remedy=OPEN_AGAIN,
-        )
+        raise Unsound("today has no open shelf", remedy=OPEN_AGAIN)
     return today
 
 
@@ -79,7 +75,13 @@ def refuse(accepting: Accepting, batch: TaggedBatch, records: Sequence[Incoming]
         day = None if record.sent_at is None else Day.of(record.sent_at).shelf
         days[day if day in accepting.states else None] += 1
     for shelf, count in sorted(days.items(), key=lambda each: each[0] or ""):
-        body = _refusals(batch, count, {"expired": count})
+        body = {
+            "batch": batch.batch.id,
+            "producer": batch.batch.producer.hex(),
+            "received_at": log.moment(batch.batch.received_at),
+            "count": count,
+            "reasons": {"expired": count},
+        }
         accepting.entries.append(("refusals", body, shelf))
     return [Item(record.index, record.id, "refused", None, record.reason or "expired") for record in records]
 
@@ -88,16 +90,6 @@ def tell_duplicates(accepting: Accepting, number: int, first: int) -> None:
     """Say in the first entry of a batch how many duplicates came with it; a batch of nothing else has no entry."""
     if number and len(accepting.entries) > first:
         accepting.entries[first][1]["duplicates"] = number
-
-
-def _refusals(batch: TaggedBatch, count: int, reasons: dict[str, int]) -> dict[str, object]:
-    return {
-        "batch": batch.batch.id,
-        "producer": batch.batch.producer.hex(),
-        "received_at": log.moment(batch.batch.received_at),
-        "count": count,
-        "reasons": reasons,
-    }
 
 
 def _reasons(records: Iterable[Incoming]) -> dict[str, int]:

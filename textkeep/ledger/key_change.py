@@ -16,70 +16,69 @@ trusts the old key trusts the new one by the first statement, and never by the s
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from .note import Note, NoteRefused, Signer, Verifier, opened, parse
 
-HEADER: Final = "textkeep-key-change-v1"
-LOST: Final = "textkeep-key-lost-v1"
-
 
 @dataclass(frozen=True, slots=True)
-class KeyChange:
+class _Statement:
     """From which key to which, of which log."""
 
     origin: str
     old: Verifier
     new: Verifier
 
+    HEADER: ClassVar[str]
+
     @classmethod
-    def of(cls, body: Mapping[str, Any]) -> "KeyChange":
-        """What an entry `key-change` says, where both keys have signed it. Raises NoteRefused."""
-        note, lines = _lines(body, HEADER)
-        change = cls(lines[1], Verifier.parse(lines[2]), Verifier.parse(lines[3]))
-        if change.text() != note.text or change.old == change.new:
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """What an entry `key-change` says, where everybody has signed it who must. Raises NoteRefused."""
+        written = body.get("note")
+        if not isinstance(written, str):
+            raise NoteRefused("a key change carries a note that its keys have signed")
+        note = parse(written.encode("utf-8", "surrogatepass"))
+        lines = note.text.split("\n")
+        if len(lines) != 5 or lines[0] != cls.HEADER:
             raise NoteRefused("the note of a key change is not of its format")
-        if len(opened(note, (change.old, change.new))) != 2:
+        made = cls(lines[1], Verifier.parse(lines[2]), Verifier.parse(lines[3]))
+        if made.text() != note.text or made.old == made.new:
+            raise NoteRefused("the note of a key change is not of its format")
+        if len(opened(note, made.signers())) != len(made.signers()):
             raise NoteRefused("a key change is signed by the old key and by the new one")
-        return change
+        return made
 
     def text(self) -> str:
-        """The text that both keys sign."""
-        return f"{HEADER}\n{self.origin}\n{self.old}\n{self.new}\n"
+        """The text that is signed."""
+        return f"{self.HEADER}\n{self.origin}\n{self.old}\n{self.new}\n"
+
+    def signers(self) -> tuple[Verifier, ...]:
+        """The keys whose signatures it MUST bear."""
+        return (self.old, self.new)
 
 
 @dataclass(frozen=True, slots=True)
-class KeyLost:
+class KeyChange(_Statement):
+    """A change that the old key and the new one have signed."""
+
+    HEADER = "textkeep-key-change-v1"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLost(_Statement):
     """Which key of which log was lost, and which one takes its place by its own word alone."""
 
-    origin: str
-    old: Verifier
-    new: Verifier
+    HEADER = "textkeep-key-lost-v1"
 
-    @classmethod
-    def of(cls, body: Mapping[str, Any]) -> "KeyLost":
-        """What an entry `key-change` says of a lost key, signed by the new one. Raises NoteRefused."""
-        note, lines = _lines(body, LOST)
-        lost = cls(lines[1], Verifier.parse(lines[2]), Verifier.parse(lines[3]))
-        if lost.text() != note.text or lost.old == lost.new:
-            raise NoteRefused("the note about a lost key is not of its format")
-        opened(note, (lost.new,))
-        return lost
-
-    def text(self) -> str:
-        """The text that the new key signs."""
-        return f"{LOST}\n{self.origin}\n{self.old}\n{self.new}\n"
+    def signers(self) -> tuple[Verifier, ...]:
+        """The keys whose signatures it MUST bear: the lost one signs nothing any more."""
+        return (self.new,)
 
 
-def _lines(body: Mapping[str, Any], header: str) -> tuple[Note, list[str]]:
-    written = body.get("note")
-    if not isinstance(written, str):
-        raise NoteRefused("a key change carries a note that its keys have signed")
-    note = parse(written.encode("utf-8", "surrogatepass"))
-    lines = note.text.split("\n")
-    if len(lines) != 5 or lines[0] != header or lines[4]:
-        raise NoteRefused("the note of a key change is not of its format")
-    return note, lines
+_S = TypeVar("_S", bound=_Statement)
+
+FORMS: Final = (KeyChange, KeyLost)
+"""What an entry `key-change` may say."""
 
 
 def signed_change(origin: str, old: Signer, new: Signer) -> str:
@@ -94,13 +93,22 @@ def signed_loss(origin: str, old: Verifier, new: Signer) -> str:
     return Note(text, (new.sign(text),)).format().decode()
 
 
+def changes(bodies: Mapping[int, Mapping[str, Any]]) -> dict[int, KeyChange]:
+    """Those of the entries, by index, in which both keys have signed a change, in the order of the log."""
+    return _saying(KeyChange, bodies)
+
+
 def losses(bodies: Mapping[int, Mapping[str, Any]]) -> dict[int, KeyLost]:
     """Those of the entries, by index, which say that a key was lost, in the order of the log."""
-    found = {}
-    for index, body in sorted(bodies.items()):
+    return _saying(KeyLost, bodies)
+
+
+def old_key(body: Mapping[str, Any]) -> Verifier | None:
+    """The key in whose place another one came by an entry `key-change`; None where the entry is none."""
+    for form in FORMS:
         with suppress(NoteRefused):
-            found[index] = KeyLost.of(body)
-    return found
+            return form.of(body).old
+    return None
 
 
 def before(body: Mapping[str, Any], key: Verifier) -> Verifier | None:
@@ -108,7 +116,7 @@ def before(body: Mapping[str, Any], key: Verifier) -> Verifier | None:
 
     For whoever knows the newest key of a log, and asks which ones signed before it.
     """
-    for form in (KeyChange, KeyLost):
+    for form in FORMS:
         with suppress(NoteRefused):
             change = form.of(body)
             return change.old if change.new == key else None
@@ -122,3 +130,11 @@ def passed_on(keys: Sequence[Verifier], changes: Sequence[KeyChange], origin: st
         if change.origin == origin and change.old in trusted and change.new not in trusted:
             trusted.append(change.new)
     return trusted
+
+
+def _saying(form: type[_S], bodies: Mapping[int, Mapping[str, Any]]) -> dict[int, _S]:
+    found = {}
+    for index, body in sorted(bodies.items()):
+        with suppress(NoteRefused):
+            found[index] = form.of(body)
+    return found

@@ -90,25 +90,16 @@ class Keys:
             self._file.write(_written(known[at:]))
 
 
-def changed_to(body: Mapping[str, Any], key: str, origin: str) -> str | None:
-    """The verifier key that takes the place of `key` by an entry `key-change`; None where it does not change that key.
+def becomes(form: type[KeyChange | KeyLost], body: Mapping[str, Any], key: str, origin: str) -> str | None:
+    """The verifier key that takes the place of `key` by an entry `key-change` of that form; None where none does.
 
-    An entry that both keys have not signed changes nothing, wherever it stands.
+    An entry that is not signed as its form demands changes nothing, wherever it stands.
     """
     try:
-        change = KeyChange.of(body)
+        said = form.of(body)
     except NoteRefused:
         return None
-    return str(change.new) if (change.origin, str(change.old)) == (origin, key) else None
-
-
-def lost_to(body: Mapping[str, Any], key: str, origin: str) -> str | None:
-    """The verifier key that by its own word takes the place of `key`, which was lost; None where none does."""
-    try:
-        lost = KeyLost.of(body)
-    except NoteRefused:
-        return None
-    return str(lost.new) if (lost.origin, str(lost.old)) == (origin, key) else None
+    return str(said.new) if (said.origin, str(said.old)) == (origin, key) else None
 
 
 def _written(keys: list[Signer]) -> bytes:

@@ -32,7 +32,7 @@ _OWN: Final = frozenset({"v", "kind", "time", "shelf"})
 
 _INSERT: Final = insert(ledger_entries)
 
-_IN_ORDER: Final = (ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index, ledger_entries.c.seq)
+IN_ORDER: Final = (ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index, ledger_entries.c.seq)
 """The log's order, and behind it what waits, in the order in which the signer takes it."""
 
 
@@ -102,9 +102,14 @@ def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -
     return {"kind": kind, "shelf": shelf, "entry": written.decode("utf-8"), "made_at": now, "batch": batch}
 
 
+def standing() -> Select[Any]:
+    """Every entry but those that were found altered and set aside."""
+    return select(ledger_entries).where(or_(ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index >= 0))
+
+
 def entries(connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = ()) -> list[Entry]:
     """The entries of a shelf, of some kinds, or all, in the log's order: by place, and behind those what waits."""
-    wanted = _standing().order_by(*_IN_ORDER)
+    wanted = standing().order_by(*IN_ORDER)
     if shelf is not None:
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
     if kinds:
@@ -114,7 +119,7 @@ def entries(connection: Connection, *, shelf: str | None = None, kinds: Collecti
 
 def page(connection: Connection, *, shelf: str | None = None, after: int = 0, limit: int) -> list[Entry]:
     """The entries with a `seq` beyond `after`, of a shelf or all, in the order of their numbers."""
-    wanted = _standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq).limit(limit)
+    wanted = standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq).limit(limit)
     if shelf is not None:
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
     return [_entry(row) for row in connection.execute(wanted)]
@@ -122,26 +127,26 @@ def page(connection: Connection, *, shelf: str | None = None, after: int = 0, li
 
 def entry_at(connection: Connection, seq: int) -> Entry | None:
     """The entry with that `seq`, or None."""
-    row = connection.execute(_standing().where(ledger_entries.c.seq == seq)).one_or_none()
+    row = connection.execute(standing().where(ledger_entries.c.seq == seq)).one_or_none()
     return None if row is None else _entry(row)
 
 
 def of_batch(connection: Connection, batch: str) -> list[Entry]:
     """The entries that speak of a batch: its slices, what was quarantined, what came too late."""
-    wanted = _standing().where(ledger_entries.c.batch == batch).order_by(*_IN_ORDER)
+    wanted = standing().where(ledger_entries.c.batch == batch).order_by(*IN_ORDER)
     return [_entry(row) for row in connection.execute(wanted)]
 
 
 def of_batches(connection: Connection, batches: Collection[str], kinds: Collection[str]) -> list[Entry]:
     """The entries of some kinds that speak of these batches, in the log's order."""
     c = ledger_entries.c
-    wanted = _standing().where(c.batch.in_(batches), c.kind.in_(kinds)).order_by(*_IN_ORDER)
+    wanted = standing().where(c.batch.in_(batches), c.kind.in_(kinds)).order_by(*IN_ORDER)
     return [_entry(row) for row in connection.execute(wanted)]
 
 
 def canonical(connection: Connection, seq: int) -> bytes | None:
     """The bytes of an entry as they are in the log, or None."""
-    row = connection.execute(_standing().where(ledger_entries.c.seq == seq)).one_or_none()
+    row = connection.execute(standing().where(ledger_entries.c.seq == seq)).one_or_none()
     return None if row is None else row.entry.encode()
 
 
@@ -159,15 +164,10 @@ def names_approval(connection: Connection, kinds: Collection[str], approval: str
 
 def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
     """The last entry of these kinds in the log's order, or None."""
-    wanted = _standing().where(ledger_entries.c.kind.in_(kinds))
-    row = connection.execute(wanted.order_by(*(each.desc() for each in _IN_ORDER)).limit(1)).one_or_none()
+    wanted = standing().where(ledger_entries.c.kind.in_(kinds))
+    row = connection.execute(wanted.order_by(*(each.desc() for each in IN_ORDER)).limit(1)).one_or_none()
     return None if row is None else _entry(row)
 
 
 def _entry(row: Row[Any]) -> Entry:
     return Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at, row.leaf_index)
-
-
-def _standing() -> Select[Any]:
-    """Every entry but those that were found altered and set aside."""
-    return select(ledger_entries).where(or_(ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index >= 0))

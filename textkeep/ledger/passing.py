@@ -6,7 +6,6 @@ last. Whoever signed on from the older one would sign a fork.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,10 +16,10 @@ from sqlalchemy import Connection
 from textkeep.ledger import checkpoints, log
 from textkeep.ledger.edge import Edge
 from textkeep.ledger.integrating import KEY_CHANGE, places
-from textkeep.ledger.key_change import KeyChange, KeyLost
-from textkeep.ledger.keys import changed_to, lost_to
+from textkeep.ledger.key_change import KeyChange, KeyLost, old_key
+from textkeep.ledger.keys import becomes
 from textkeep.ledger.log import moment
-from textkeep.ledger.note import Checkpoint, NoteRefused
+from textkeep.ledger.note import Checkpoint
 from textkeep.ledger.state import Forked, State, signs, state_of
 from textkeep.ledger.tree import leaf_hash
 
@@ -50,8 +49,8 @@ class Passing:
         """The next entries; gives the key that took the place of a lost one in them, if one did."""
         taken = None
         for body in (msgspec.json.decode(entry) for entry in entries if _CHANGES in entry):
-            lost = lost_to(body, self.key, self.origin)
-            self.key = lost or changed_to(body, self.key, self.origin) or self.key
+            lost = becomes(KeyLost, body, self.key, self.origin)
+            self.key = lost or becomes(KeyChange, body, self.key, self.origin) or self.key
             taken, self.certain = lost or taken, self.certain and lost is None
         self.edge = self.edge.grown(leaf_hash(entry) for entry in entries)
         return taken
@@ -97,8 +96,5 @@ def _not_following(size: int) -> Forked:
 
 def _first_key(changes: Iterable[Mapping[str, Any]], known: str) -> str:
     """The key that the first change of key in the log names as the old one; the known one where there was none."""
-    for body in changes:
-        for form in (KeyChange, KeyLost):
-            with suppress(NoteRefused):
-                return str(form.of(body).old)
-    return known
+    named = (old_key(body) for body in changes)
+    return next((str(each) for each in named if each is not None), known)

@@ -24,8 +24,8 @@ from textkeep.ledger import checkpoints, key_lost, log
 from textkeep.ledger.edge import EMPTY
 from textkeep.ledger.examining import Examined, demand, examine, older
 from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, integrated, remake, waits
-from textkeep.ledger.key_change import signed_change
-from textkeep.ledger.keys import Keys, changed_to
+from textkeep.ledger.key_change import KeyChange, signed_change
+from textkeep.ledger.keys import Keys, becomes
 from textkeep.ledger.log import moment
 from textkeep.ledger.note import Checkpoint
 from textkeep.ledger.note import Signer as NoteSigner
@@ -298,8 +298,8 @@ class Signer:
     def _sign(self, state: State, part: Part) -> State:
         keys = [self._key(state.key)]
         for body in part.changes:
-            if (becomes := changed_to(body, str(keys[-1].verifier), state.origin)) is not None:
-                keys.append(self._key(becomes))
+            if (new := becomes(KeyChange, body, str(keys[-1].verifier), state.origin)) is not None:
+                keys.append(self._key(new))
         note = noted(Checkpoint(state.origin, part.edge.size, part.edge.root()), keys)
         return state_of(state.origin, part.edge, note, str(keys[-1].verifier), moment(self._clock()))
 

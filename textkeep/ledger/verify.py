@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from . import canonical, recount, releasing, succession, totals
 from .canonical import NotCanonical
 from .cosignature import Witness, times
-from .key_change import KeyChange, KeyLost, losses, passed_on
+from .key_change import KeyChange, KeyLost, changes, losses, passed_on
 from .note import Checkpoint, Note, NoteRefused, Verifier, opened, parse
 from .proof import Proof
 from .published import PartMissing, Published, Source, SourceFailed, checkpoint_of
@@ -147,11 +147,7 @@ class _Case:
     @_once
     def changes(self) -> list[KeyChange]:
         """The changes that both keys have signed."""
-        found = []
-        for body in self.key_entries.values():
-            with suppress(NoteRefused):
-                found.append(KeyChange.of(body))
-        return found
+        return list(changes(self.key_entries).values())
 
     @_once
     def successors(self) -> list[Verifier]:

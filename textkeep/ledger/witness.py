@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from textkeep.ledger.cosignature import Cosigner
 from textkeep.ledger.edge import EMPTY, Edge
-from textkeep.ledger.key_change import KeyChange, KeyLost, losses, passed_on
+from textkeep.ledger.key_change import KeyLost, changes, losses, passed_on
 from textkeep.ledger.note import Checkpoint, Note, NoteRefused, Signature, Verifier, opened, parse
 from textkeep.ledger.published import Published, Source, SourceFailed, checkpoint_of
 from textkeep.ledger.report_form import due, moment
@@ -221,13 +221,10 @@ def _later_keys(
     key: Verifier, given: Verifier | None, bodies: Mapping[int, Mapping[str, Any]], lost: Mapping[int, KeyLost]
 ) -> list[Verifier]:
     """The keys that this one passed the log on to, as both signed, and the given one where it follows a lost one."""
-    changes = []
-    for body in bodies.values():
-        with suppress(NoteRefused):
-            changes.append(KeyChange.of(body))
-    known = passed_on([key], changes, key.name)
+    signed = list(changes(bodies).values())
+    known = passed_on([key], signed, key.name)
     if given is not None and any(each.new == given and each.old in known for each in lost.values()):
-        known = passed_on([*known, given], changes, key.name)
+        known = passed_on([*known, given], signed, key.name)
     return known[:0:-1]
 
 

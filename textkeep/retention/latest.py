@@ -37,8 +37,8 @@ class Latest:
 
     What they told goes on with the time that has passed since, so that a host's clock that is set back serves nothing
     that had expired. A purge goes by the earliest clock, this one by the latest: where clocks differ, a text is neither
-    served late nor destroyed early. A server is asked beside the host's own clock, not
-    beside one that is handed in instead. Calling it raises Outage where the database cannot be asked.
+    served late nor destroyed early. A server is asked beside the host's own clock, not beside one that is handed in
+    instead. Calling it raises Outage where the database cannot be asked.
     """
 
     def __init__(self, store: Store, host: Clock) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 import rfc8785
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 
 from textkeep.access.tokens import Tokens
 from textkeep.archive.handles import Persons
@@ -18,19 +18,12 @@ from textkeep.clock import Clock
 from textkeep.ledger import log
 from textkeep.ledger.state import DOCUMENT as SIGNED
 from textkeep.store import advisory
+from textkeep.store.demo import is_demo
 from textkeep.store.engine import Store
 from textkeep.store.marks import Marks
-from textkeep.store.tables import ledger_entries, notes
-
-DEMO_NOTE: Final = "demo"
-"""The note that marks an archive of made-up texts."""
+from textkeep.store.tables import ledger_entries
 
 TOKEN: Final = "token"  # noqa: S105 - a kind of entry
-
-
-def is_demo(connection: Connection) -> bool:
-    """Whether the archive is one of made-up texts."""
-    return connection.execute(select(notes.c.name).where(notes.c.name == DEMO_NOTE)).first() is not None
 
 
 def tokens_of(store: Store, persons: Persons, keyring: Keyring, clock: Clock) -> Tokens:

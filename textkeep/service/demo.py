@@ -12,8 +12,8 @@ from textkeep.archive.shelf import Day
 from textkeep.directory.records import read_line
 from textkeep.errors import Conflict
 from textkeep.service import demo_feed
-from textkeep.service.credentials import DEMO_NOTE
 from textkeep.service.wiring import Archive
+from textkeep.store.demo import DEMO
 from textkeep.store.once import insert_once
 from textkeep.store.tables import batches, directory, notes, orgs, tokens
 
@@ -34,7 +34,7 @@ def claim(archive: Archive) -> Mark:
     A token is something: whoever holds it was promised a real archive.
     """
     with archive.store.transaction() as connection:
-        found = connection.execute(select(notes.c.value).where(notes.c.name == DEMO_NOTE)).scalar_one_or_none()
+        found = connection.execute(select(notes.c.value).where(notes.c.name == DEMO)).scalar_one_or_none()
         if found is not None:
             return msgspec.json.decode(found, type=Mark)
         if any(_any_row(connection, table) for table in (orgs, directory, batches, tokens)):
@@ -83,5 +83,5 @@ def _any_row(connection: Connection, table: Table) -> bool:
 
 def _write(connection: Connection, mark: Mark) -> None:
     value = msgspec.json.encode(mark).decode("ascii")
-    if not insert_once(connection, notes, {"name": DEMO_NOTE, "value": value}):
-        connection.execute(update(notes).where(notes.c.name == DEMO_NOTE).values(value=value))
+    if not insert_once(connection, notes, {"name": DEMO, "value": value}):
+        connection.execute(update(notes).where(notes.c.name == DEMO).values(value=value))

@@ -196,18 +196,23 @@ def check_purge(due: int, overdue: int) -> Finding:
     return Finding("purge", "ok", f"{due} day(s) due, none overdue")
 
 
+def some(names: Collection[str], most: int = NAMED) -> str:
+    """The first of these names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(sorted(names)[:most]) + more
+
+
 def check_tokens(doubtful: Collection[str]) -> Finding:
     """Every row of a token is as the service wrote it."""
     if not doubtful:
         return Finding("tokens", "ok", "each is as it was given out")
-    named = ", ".join(sorted(doubtful)[:NAMED]) + (
-        f" and {len(doubtful) - NAMED} more" if len(doubtful) > NAMED else ""
-    )
     remedy = (
         "Somebody wrote to the database past the service; nobody gets in by these. Find out who could, look at"
         " `textkeep audit`, and give the people concerned new tokens."
     )
-    return Finding("tokens", "fail", f"{len(doubtful)} row(s) are not as the service wrote them: {named}", remedy)
+    return Finding(
+        "tokens", "fail", f"{len(doubtful)} row(s) are not as the service wrote them: {some(doubtful)}", remedy
+    )
 
 
 def check_schema(found: str | None, newest: str) -> Finding:

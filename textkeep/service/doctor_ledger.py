@@ -7,7 +7,7 @@ from typing import Final
 from textkeep.errors import Outage, TextkeepError
 from textkeep.ledger.standing import Standing
 from textkeep.ledger.state import Forked, KeyMissing
-from textkeep.service.doctor import Finding
+from textkeep.service.doctor import Finding, some
 
 SIGNED_LATE: Final = timedelta(minutes=1)
 """How long an entry may wait; a process that keeps signs it within 2 seconds."""
@@ -62,13 +62,12 @@ def check_signing(found: Standing, now: datetime) -> Finding:
 
 def check_witnesses(found: Standing, now: datetime) -> Finding:
     """Where witnesses are set, they cosign: without one of them no purge goes on."""
-    silent = sorted(name for name, at in found.heard.items() if now - at > SILENT)
+    silent = [name for name, at in found.heard.items() if now - at > SILENT]
     if not found.heard:
         return Finding("witnesses", "ok", "none is set: the ledger binds only those who lack its key")
     if not silent:
         return Finding("witnesses", "ok", f"{len(found.heard)} set, each was heard of within {_for(SILENT)}")
-    named = ", ".join(silent[:NAMED]) + (f" and {len(silent) - NAMED} more" if len(silent) > NAMED else "")
-    what = f"silent for more than {_for(SILENT)}: {named}"
+    what = f"silent for more than {_for(SILENT)}: {some(silent, NAMED)}"
     remedy = (
         "Ask who runs it whether `textkeep ledger witness` still does, and what it found. One that is gone for good:"
         " `textkeep ledger witnesses --remove KEY`."

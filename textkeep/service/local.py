@@ -31,8 +31,8 @@ def reach(settings: Settings, command: str, *, create: bool = False, destroys: b
     Without `destroys`, one that is opened beside others of a shared archive destroys nothing and forgets no root.
 
     Raises Malformed where the settings name an archive elsewhere, for which a token is needed (`asking`), Unsound where
-    there is no archive and `create` is not set, Held where another command has the folder for
-    longer than WAIT_SECONDS, Outage where an engine does not answer.
+    there is no archive and `create` is not set, Held where another command has the folder for longer than WAIT_SECONDS,
+    Outage where an engine does not answer.
     """
     if settings.url is not None:
         raise Malformed(

@@ -154,9 +154,6 @@ kept_papers = Table(
 )
 """From which shelf a quarantined or undecided record on a `kept` shelf came; its id is the one it had there."""
 
-DEMO: Final = "demo"
-"""The name of the note that marks an archive of made-up texts, the only one where a person is on both sides."""
-
 sides = Table(
     "sides",
     metadata,

@@ -102,8 +102,8 @@ ledger_entries = Table(
 """Canonical JSON entries written in the transaction they speak of; `leaf_index` is given when one is integrated.
 
 `batch` is the member of that name, so that a receipt finds its entries; `mark` shows the signer that the service wrote
-the entry, and says nothing once it is signed. A row with a negative `leaf_index` was found
-altered and set aside: the true entry stands in its place again, in a row of its own.
+the entry, and says nothing once it is signed. A row with a negative `leaf_index` was found altered and set aside: the
+true entry stands in its place again, in a row of its own.
 """
 
 orgs = Table(

@@ -233,15 +233,13 @@ class Approvals:
         now = self.now(connection)
         words.must_be_usable(known, kind, digest, now)
         used = replace(self._open(connection, known), used_at=now)
+        done_already = words.NotApproved("it was done already")
+        if log.names_approval(connection, USES, known.id):
+            raise done_already
         unused = (approvals.c.id == known.id, approvals.c.used_at.is_(None))
-        done = log.names_approval(connection, USES, known.id)
-        changed = (
-            None
-            if done
-            else connection.execute(update(approvals).where(*unused).values(used_at=now, sealed=self._seal(used)))
-        )
-        if changed is None or changed.rowcount != 1:
-            raise words.NotApproved("it was done already")
+        changed = connection.execute(update(approvals).where(*unused).values(used_at=now, sealed=self._seal(used)))
+        if changed.rowcount != 1:
+            raise done_already
         return used
 
     def get(self, principal: Principal, approval_id: str) -> Approval:

@@ -123,7 +123,7 @@ class BatchesAudit:
             self._line.fail(said, where)
 
     def _first_named(self) -> datetime | None:
-        """When an entry first named the producer of what was taken: from then on every batch has an entry."""
+        """When an entry first named the producer of what was taken: from then on each entry of a batch does."""
         c = ledger_entries.c
         kinds = c.kind.in_(("slice", "quarantine"))
         wanted = select(c.made_at).where(kinds, c.entry.like('%"producer":%')).order_by(c.seq).limit(1)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from textkeep.ledger import log, tree
 from textkeep.ledger.log import Entry
+from textkeep.ledger.tiles import split
 from textkeep.retention.audit.findings import Line
 from textkeep.retention.counting.census import count_of, is_slice
 from textkeep.store.evidence import leaves
@@ -22,8 +23,6 @@ AT_ONCE: Final = 200
 
 PORTION: Final = 1_000
 """How many entries are in memory at once."""
-
-HASH: Final = 32
 
 STEPS: Final = ("intent", "committed", "key-destroyed", "purge", "erased")
 """The kinds of entries that a shelf has once, as it goes; `intent` first."""
@@ -73,13 +72,10 @@ Carried = Mapping[str, "array[int]"]
 def carried_from(connection: Connection) -> Carried:
     """Look through the entries `kept` once, so that each shelf finds its own."""
     found: dict[str, array[int]] = defaultdict(lambda: array("q"))
-    c = ledger_entries.c
-    wanted = select(c.seq, c.entry).where(c.kind == "kept", or_(c.leaf_index.is_(None), c.leaf_index >= 0))
-    wanted = wanted.order_by(c.leaf_index.is_(None), c.leaf_index, c.seq).execution_options(yield_per=PORTION)
-    for seq, entry in connection.execute(wanted):
+    wanted = log.standing().where(ledger_entries.c.kind == "kept").order_by(*log.IN_ORDER)
+    for row in connection.execute(wanted.execution_options(yield_per=PORTION)):
         with suppress(msgspec.MsgspecError):  # the ledger's own line names what cannot be read
-            source = msgspec.json.decode(entry, type=_Source).source
-            found[source].append(seq)
+            found[msgspec.json.decode(row.entry, type=_Source).source].append(row.seq)
     return found
 
 
@@ -148,9 +144,9 @@ def sets(connection: Connection, entries: Collection[Entry], line: Line) -> Iter
                 line.fail("the leaves behind its root are not there", entry)
                 continue
             held = bytes(row.hashes)
-            members = tuple(held[at : at + HASH] for at in range(0, len(held), HASH))
+            members = tuple(split(held))
             if (
-                len(held) % HASH
+                len(held) % tree.HASH_BYTES
                 or list(members) != sorted(set(members))
                 or len(members) != number_of(entry)
                 or tree.root_of_set(members).hex() != entry.body["root"]

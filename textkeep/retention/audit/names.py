@@ -18,8 +18,9 @@ from textkeep.archive.text import HOUSE, Handle
 from textkeep.ledger import log
 from textkeep.ledger.log import Entry, moment
 from textkeep.retention.audit.findings import UNREADABLE, Finding, Line, near
-from textkeep.store.evidence import DEMO, sides, witnesses
-from textkeep.store.tables import notes, orgs, persons, slices, tokens
+from textkeep.store.demo import is_demo
+from textkeep.store.evidence import sides, witnesses
+from textkeep.store.tables import orgs, persons, slices, tokens
 
 _ORG_SECRET: Final = "org:"  # noqa: S105 - the beginning of a name
 
@@ -148,11 +149,9 @@ class NamesAudit:
             self._tokens.demand(row.side is None, f"{row.id}: it stands on a side, and may not")
             return
         held.add(person)
-        there = row.side == standing.get(person) and (row.side == side or (row.side == "both" and self._demo()))
+        on_both = row.side == "both" and is_demo(self._connection)
+        there = row.side == standing.get(person) and (row.side == side or on_both)
         self._tokens.demand(there, f"{row.id}: it stands on another side than that of its roles")
-
-    def _demo(self) -> bool:
-        return self._connection.execute(select(notes.c.name).where(notes.c.name == DEMO)).first() is not None
 
     def _check_witnesses(self) -> None:
         said: dict[str, tuple[str, str, str | None]] = {}

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, select
 from textkeep.archive.papers import Papers
 from textkeep.errors import Unsound
 from textkeep.ledger import log, tree
+from textkeep.ledger.tiles import split
 from textkeep.retention.counting import leaves
 from textkeep.retention.holds import undecided
 from textkeep.retention.holds.in_force import Covered
@@ -50,8 +51,7 @@ def told(connection: Connection, shelf: str) -> frozenset[bytes]:
         if entry.body.get("from") == shelf:
             of = entry.body.get("slice") or f"{entry.body.get('part')}:{entry.shelf}"
             stored = connection.execute(select(stored_leaves.c.hashes).where(stored_leaves.c.id == of))
-            hashes = bytes(stored.scalar_one_or_none() or b"")
-            members = [hashes[at : at + tree.HASH_BYTES] for at in range(0, len(hashes), tree.HASH_BYTES)]
+            members = split(bytes(stored.scalar_one_or_none() or b""))
             if tree.root_of_set(members).hex() == entry.body.get("root"):
                 found.update(members)
     return frozenset(found)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import rfc8785
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Connection, Row, bindparam, or_, select
 
 from textkeep.archive.keyring import HOUSE_SHELF, Keyring, SecretDestroyed, SecretMissing
 from textkeep.archive.organisations import Organisations
@@ -29,9 +29,13 @@ from textkeep.store.evidence import holds
 LOCK: Final = "holds"
 """The advisory lock that placing, releasing and each step of a purge take before any other."""
 
-_IN_FORCE: Final = (
-    select(holds.c.id).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > bindparam("at"))).order_by(holds.c.id)
-)
+
+def in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """The condition on a row of holds that it is in force at a moment."""
+    return or_(holds.c.ends_at.is_(None), holds.c.ends_at > at)
+
+
+_IN_FORCE: Final = select(holds.c.id).where(in_force(bindparam("at"))).order_by(holds.c.id)
 
 Moment = Callable[[Connection], datetime]
 """The time, told inside a transaction."""
@@ -82,7 +86,7 @@ class HoldRows:
 
     def active(self, connection: Connection, at: datetime, org: Handle | None = None) -> list[Hold]:
         """The holds in force at a moment, of one organisation or of all, in the order of their ids."""
-        wanted = select(holds).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > at)).order_by(holds.c.id)
+        wanted = select(holds).where(in_force(at)).order_by(holds.c.id)
         if org is not None:
             wanted = wanted.where(holds.c.org == org)
         return [self.hold_of(row) for row in connection.execute(wanted).all()]

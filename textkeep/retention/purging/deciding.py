@@ -162,7 +162,7 @@ class Deciding:
                 return None
             with numbers_beside(self._store, connection, shelf) as numbers:
                 there = self._holds.there(connection, shelf)
-                if not self._is_kept(shelf, facts, there):
+                if not self._is_kept(shelf, facts.at.get("kept"), facts.holds, there):
                     return None
                 signed = "witnessed" in facts.checkpoints
                 facts.census = take_census(
@@ -187,22 +187,26 @@ class Deciding:
         begun = {each.hold for each in facts.released}
         in_force = set() if facts.holds is None else {each.id for each in facts.holds.holds}
         facts.released = releases_due.in_effect(connection, shelf, in_force)
-        if self._covered.get(shelf, ("", Covered()))[1] != there:
+        if self._found(shelf)[1] != there:
             facts.unfinished = [each.hold for each in facts.released if each.hold not in begun]
 
-    def _is_kept(self, shelf: str, facts: Facts, there: Covered) -> bool:
-        """Whether everything that step 2 found covered is there still.
+    def _is_kept(self, shelf: str, done_at: str | None, holds: Holds, there: Covered) -> bool:
+        """Whether everything that step 2, done at that moment, found covered is there still.
 
         After a restart nobody knows what that was: where it was anything it is looked for once more.
         """
-        if facts.holds is None or not facts.holds.kept + facts.holds.records_kept:
-            return facts.holds is not None
-        at, covered = self._covered.get(shelf, ("", Covered()))
-        return at == facts.at.get("kept") and covered.lies_in(there)
+        if not holds.kept + holds.records_kept:
+            return True
+        at, covered = self._found(shelf)
+        return at == done_at and covered.lies_in(there)
+
+    def _found(self, shelf: str) -> tuple[str, Covered]:
+        """What this process found covered, and when; nothing where it was another one or another start."""
+        return self._covered.get(shelf, ("", Covered()))
 
     def _no_more_held(self, connection: Connection, shelf: str, there: Covered) -> _NoMoreHeld:
         """What lies where held texts are and no hold in force covers: a hold that kept it may have ended on the way."""
-        beside = there.beside(self._covered.get(shelf, ("", Covered()))[1])
+        beside = there.beside(self._found(shelf)[1])
         return _NoMoreHeld(len(beside), len(beside - kept_leaves.told(connection, shelf)) if beside else 0)
 
     def _open_next(self, shelf: str, order: Order, cutoff: datetime) -> None:

@@ -2,9 +2,9 @@
 
 Whoever destroys asks for a permit in its own transaction. It is given under the lock that placing and releasing holds
 take first, so that no hold comes in between, and none is given while a restored keyring waits for two persons. What
-destroys (`Keyring.destroy`, `drop_tables`, `Papers.take_out`) is
-called from here, or demands the permit; tests/retention/test_destruction.py walks the source of the whole package and
-fails where a way is added beside this list.
+destroys (`Keyring.destroy`, `drop_tables`, `Papers.take_out`) is called from here, or demands the permit;
+tests/retention/test_destruction.py walks the source of the whole package and fails where a way is added beside this
+list.
 """
 
 from collections.abc import Callable

@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, or_, select, update
+from sqlalchemy import Connection, Row, Select, select, update
 
 from textkeep.archive.shelf import Generation, is_kept
 from textkeep.archive.text import HOUSE
 from textkeep.ledger.log import moment
+from textkeep.retention.holds.rows import in_force
 from textkeep.retention.reports.facts import Released
 from textkeep.store.evidence import holds, releases
 from textkeep.store.tables import shelves
@@ -23,7 +24,7 @@ def due(connection: Connection, shelf: str, cutoff: datetime) -> list[Released]:
 
     `cutoff` is the earliest clock. A release whose hold is in force again counts for nothing.
     """
-    keeps = select(holds.c.id).where(or_(holds.c.ends_at.is_(None), holds.c.ends_at > cutoff))
+    keeps = select(holds.c.id).where(in_force(cutoff))
     wanted = _of_shelf(shelf).where(releases.c.effective_at <= cutoff, releases.c.hold.not_in(keeps))
     return [_released(row) for row in connection.execute(wanted)]
 

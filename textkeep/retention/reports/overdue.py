@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, select
 
 from textkeep.ledger.log import moment
+from textkeep.retention.holds.rows import in_force
 from textkeep.retention.reports.facts import Overdue
 from textkeep.store.evidence import holds
 from textkeep.store.tables import ledger_entries
@@ -12,11 +13,10 @@ from textkeep.store.tables import ledger_entries
 
 def overdue(connection: Connection, now: datetime) -> list[Overdue]:
     """The holds in force at a moment whose review is due, by id."""
-    in_force = or_(holds.c.ends_at.is_(None), holds.c.ends_at > now)
     wanted = (
         select(holds.c.id, holds.c.org, holds.c.review_at, ledger_entries.c.leaf_index)
         .outerjoin(ledger_entries, ledger_entries.c.seq == holds.c.entry)
-        .where(in_force, holds.c.review_at <= now)
+        .where(in_force(now), holds.c.review_at <= now)
         .order_by(holds.c.id)
     )
     return [
