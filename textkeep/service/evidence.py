@@ -120,19 +120,17 @@ class Evidence:
     def through(self, seqs: Collection[int], patience: float) -> Signature:
         """The newest signed checkpoint that holds these entries; one that a witness has signed, where there is one.
 
-        This process signs by itself where it may. Raises Outage where it takes longer than `patience` seconds, Forked
-        and KeyMissing where nothing is signed.
+        Where none does yet this process signs by itself, if it may. Raises Outage where it takes longer than `patience`
+        seconds, Forked and KeyMissing where nothing is signed.
         """
         until = time.monotonic() + patience
-        while True:
+        signature = self._covering(seqs)
+        while signature is None:
             if self._keeps:
                 self.signer.keep_up(stays=True)
-            with self._store.reading() as connection:
-                found = proving.covering(connection, seqs, cosigned=True) or proving.covering(connection, seqs)
-            if found is not None:
-                published = found.checkpoint
-                names = tuple(sorted(published.cosigned))
-                return Signature(published.size, published.served(), published.at, names, found.indices)
+            signature = self._covering(seqs)
+            if signature is not None:
+                break
             if time.monotonic() >= until:
                 raise Outage(
                     "not signed yet",
@@ -142,6 +140,17 @@ class Evidence:
                 )
             self._wake.set()
             time.sleep(ASK_EVERY)
+        return signature
+
+    def _covering(self, seqs: Collection[int]) -> Signature | None:
+        with self._store.reading() as connection:
+            found = proving.covering(connection, seqs, cosigned=True) or proving.covering(connection, seqs)
+        if found is None:
+            return None
+        published = found.checkpoint
+        return Signature(
+            published.size, published.served(), published.at, tuple(sorted(published.cosigned)), found.indices
+        )
 
     def proof(self, seq: int) -> bytes:
         """The tlog-proof of an entry. Raises NotFound while it is not signed."""

@@ -45,7 +45,9 @@ class Parts:
     def whole(self, found: Found, rest: Found) -> None:
         """A slice that is there as it was taken, of which `rest` goes."""
         for org, number in found.orgs.items():
-            self.of[org].update(destroyed=rest.orgs.get(org, 0), kept=number - rest.orgs.get(org, 0))
+            goes, part = rest.orgs.get(org, 0), self.of[org]
+            part["destroyed"] += goes
+            part["kept"] += number - goes
 
     def lost(self, entry: Entry, kept: int) -> None:
         """A slice that is not as it was taken, of which so many texts lie where held texts are."""
@@ -54,7 +56,9 @@ class Parts:
             self.known = False
             return
         for org, number in taken.items():
-            self.of[org].update(kept=kept, lost=max(0, number - kept))
+            part = self.of[org]
+            part["kept"] += kept
+            part["lost"] += max(0, number - kept)
 
 
 def taken_by(entry: Entry) -> dict[str, int]:
