@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from tests.search.drivers import DRIVERS, opened
 from tests.search.indexed import EVERYTHING, OTHER, SHELF, START, document, found, text_id, token, wanted
 from textkeep.archive.text import TextId
+from textkeep.errors import Outage
 from textkeep.search.drivers.embedded import EmbeddedIndex
 from textkeep.search.index import (
     Addition,
@@ -218,6 +221,34 @@ def test_what_was_added_is_there_after_a_restart(tmp_path: Path) -> None:
     assert found(again, wanted("tea")) == [text_id(1)]
     assert again.slices(SHELF) == {1}
     again.close()
+
+
+def test_whoever_asks_while_a_shelf_is_made_and_dropped_learns_that_it_has_no_index(tmp_path: Path) -> None:
+    """SQLite tells it in three ways, by when in the reading of a table's layout the table goes."""
+    index = EmbeddedIndex.open(tmp_path / "index")
+    over = threading.Event()
+
+    def ask() -> list[list[TextId]]:
+        told = []
+        while not over.is_set():
+            with suppress(NoIndex):
+                told.append(found(index, wanted("tea")))
+                list(index.ids(SHELF))
+                index.slices(SHELF)
+        return told
+
+    with ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask) for _ in range(3)]
+        for _ in range(150):
+            index.create([SHELF])
+            index.add([Addition(SHELF, 7, [document(1, token("tea"))])])
+            with suppress(Outage):  # whoever asks may be in the way of emptying the log
+                index.drop(SHELF)
+        over.set()
+        answers = [answer for each in asking for answer in each.result()]
+    index.close()
+    assert [answer for answer in answers if answer not in ([], [text_id(1)])] == []
+    assert [text_id(1)] in answers
 
 
 def test_no_byte_of_a_dropped_shelf_is_left_in_the_embedded_index(tmp_path: Path) -> None:

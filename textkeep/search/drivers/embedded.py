@@ -37,6 +37,9 @@ PAGE: Final = 10_000
 RETRY_AFTER: Final = 5
 """Seconds after which a caller may try again when the index does not answer."""
 
+TRIES: Final = 5
+"""How often a query is asked whose tables went, or came, while it was read what they are (SQLITE_SCHEMA)."""
+
 _DAMAGED: Final = "Stop the service, remove index.db and run `textkeep rebuild`: the archive itself is whole."
 
 _PRAGMAS: Final = (*PRAGMAS, "PRAGMA wal_autocheckpoint=8000")
@@ -181,12 +184,18 @@ class EmbeddedIndex:
         # Asked once for each of some 400 days by one search: written flat, without the context managers.
         reader = self._borrow()
         try:
-            return fts.ask(reader, shelf, wanted, window)
-        except sqlite3.Error as exc:
-            problem = _in_words(exc, shelf)
-            if problem is None:
-                raise
-            raise problem from exc
+            left = TRIES
+            while True:
+                left -= 1
+                try:
+                    return fts.ask(reader, shelf, wanted, window)
+                except sqlite3.Error as exc:
+                    if left and primary_code(exc) == sqlite3.SQLITE_SCHEMA:
+                        continue
+                    problem = _in_words(exc, shelf)
+                    if problem is None:
+                        raise
+                    raise problem from exc
         finally:
             self._give_back(reader)
 
@@ -301,6 +310,8 @@ def _in_words(exc: sqlite3.Error, shelf: str | None = None) -> TextkeepError | N
         return Outage("the index does not answer", retry_after=RETRY_AFTER)
     if cause == "damage":
         return Outage("the index is damaged", retry_after=RETRY_AFTER, remedy=_DAMAGED)
-    if primary_code(exc) == sqlite3.SQLITE_ERROR and str(exc).startswith("no such table"):
+    if primary_code(exc) in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA) and str(exc).startswith("no such table"):
         return NoIndex("a day has no index", shelf=shelf)
+    if primary_code(exc) == sqlite3.SQLITE_SCHEMA:
+        return Outage("an index is being made or dropped in this very moment", retry_after=RETRY_AFTER)
     return None
