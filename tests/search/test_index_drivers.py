@@ -239,12 +239,14 @@ def test_whoever_asks_while_a_shelf_is_made_and_dropped_learns_that_it_has_no_in
 
     with ThreadPoolExecutor(3) as pool:
         asking = [pool.submit(ask) for _ in range(3)]
-        for _ in range(150):
-            index.create([SHELF])
-            index.add([Addition(SHELF, 7, [document(1, token("tea"))])])
-            with suppress(Outage):  # whoever asks may be in the way of emptying the log
-                index.drop(SHELF)
-        over.set()
+        try:
+            for _ in range(150):
+                index.create([SHELF])
+                index.add([Addition(SHELF, 7, [document(1, token("tea"))])])
+                with suppress(Outage):  # whoever asks may be in the way of emptying the log
+                    index.drop(SHELF)
+        finally:
+            over.set()
         answers = [answer for each in asking for answer in each.result()]
     index.close()
     assert [answer for answer in answers if answer not in ([], [text_id(1)])] == []
