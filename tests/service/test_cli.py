@@ -188,10 +188,10 @@ def test_the_keyring_can_be_counted_and_the_tables_named(cli: Run) -> None:
 
 
 def test_the_ledger_lists_what_waits_to_be_signed(cli: Run) -> None:
-    cli("token", "create", "--role", "officer", "--for", "ada")
+    cli("token", "create", "--role", "officer", "--for", "zoe")
     [*_, last] = cli.json("ledger")["entries"]
     assert last["kind"] == "token"
-    assert b"ada" not in cli("ledger", "--json").stdout
+    assert b"zoe" not in cli("ledger", "--json").stdout
 
 
 def test_a_dry_run_changes_nothing_and_an_empty_archive_has_nothing_due(cli: Run) -> None:
