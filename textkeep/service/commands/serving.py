@@ -108,14 +108,24 @@ def wait(served: Serving) -> None:
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once, as kill would."""
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once, as kill would.
+
+    The handler itself takes no lock: it runs in the thread that waits for the event, perhaps while that has its lock.
+    """
     stop = threading.Event()
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    hearing, telling = os.pipe()
 
     def ask(number: int, _frame: object) -> None:
-        stop.set()
+        os.write(telling, b"!")
         signal.signal(number, before[number])
 
+    def hear() -> None:
+        if os.read(hearing, 1):
+            stop.set()
+
+    listener = threading.Thread(target=hear, name="signals", daemon=True)
+    listener.start()
     for number in before:
         signal.signal(number, ask)
     try:
@@ -123,6 +133,9 @@ def stopping() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(telling)
+        listener.join()
+        os.close(hearing)
 
 
 def tls_of(host: str, certificate: Path | None, key: Path | None, *, insecure: bool) -> Tls | None:
