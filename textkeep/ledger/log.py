@@ -114,7 +114,7 @@ def entries(connection: Connection, *, shelf: str | None = None, kinds: Collecti
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
     if kinds:
         wanted = wanted.where(ledger_entries.c.kind.in_(kinds))
-    return [_entry(row) for row in connection.execute(wanted)]
+    return [_entry(row) for row in connection.execute(wanted).all()]
 
 
 def page(connection: Connection, *, shelf: str | None = None, after: int = 0, limit: int) -> list[Entry]:
@@ -122,7 +122,7 @@ def page(connection: Connection, *, shelf: str | None = None, after: int = 0, li
     wanted = standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq).limit(limit)
     if shelf is not None:
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
-    return [_entry(row) for row in connection.execute(wanted)]
+    return [_entry(row) for row in connection.execute(wanted).all()]
 
 
 def entry_at(connection: Connection, seq: int) -> Entry | None:
@@ -134,14 +134,14 @@ def entry_at(connection: Connection, seq: int) -> Entry | None:
 def of_batch(connection: Connection, batch: str) -> list[Entry]:
     """The entries that speak of a batch: its slices, what was quarantined, what came too late."""
     wanted = standing().where(ledger_entries.c.batch == batch).order_by(*IN_ORDER)
-    return [_entry(row) for row in connection.execute(wanted)]
+    return [_entry(row) for row in connection.execute(wanted).all()]
 
 
 def of_batches(connection: Connection, batches: Collection[str], kinds: Collection[str]) -> list[Entry]:
     """The entries of some kinds that speak of these batches, in the log's order."""
     c = ledger_entries.c
     wanted = standing().where(c.batch.in_(batches), c.kind.in_(kinds)).order_by(*IN_ORDER)
-    return [_entry(row) for row in connection.execute(wanted)]
+    return [_entry(row) for row in connection.execute(wanted).all()]
 
 
 def canonical(connection: Connection, seq: int) -> bytes | None:

@@ -113,44 +113,48 @@ class Census(msgspec.Struct, frozen=True):
 class _Rows:
     """What is there of a shelf, and how that came to be known; the caller holds the shelf's lock."""
 
-    def __init__(self, connection: Connection, shelf: str, there: Mapping[int, int]) -> None:
+    def __init__(self, connection: Connection, shelf: str, numbers: Numbers) -> None:
         self.found: dict[int, Found] = {}
         self.rest: dict[int, Found] = {}
         self._connection = connection
         self._shelf = shelf
-        self._there = there
+        self._numbers = numbers
 
     def read(
         self, ahead: Mapping[int, Surveyed], taken: Mapping[int, Entry], kept: Mapping[int, frozenset[bytes]]
     ) -> Reading:
-        """Find every slice, and of those with texts that are kept also what is left without these."""
-        known = {
+        """Find every slice, and of those with texts that are kept also what is left without these.
+
+        What is read again by chance is read before it is known how many rows there are: they are counted meanwhile.
+        """
+        said = {
             slice_id: each
             for slice_id, each in ahead.items()
-            if not kept.get(slice_id)
-            and self._there.get(slice_id) == each.found.number
-            and slice_id in taken
-            and taken[slice_id].body["root"] == each.found.root
+            if not kept.get(slice_id) and slice_id in taken and taken[slice_id].body["root"] == each.found.root
         }
-        sample = random.SystemRandom().sample(sorted(known), min(SAMPLE, len(known)))
-        self._look(sample, kept)
-        altered = sum(self.found.get(slice_id, NOTHING) != known[slice_id].found for slice_id in sample)
+        sample = random.SystemRandom().sample(sorted(said), min(SAMPLE, len(said)))
+        self._look({slice_id: said[slice_id].found.number for slice_id in sample}, kept)
+        there = self._numbers()
+        known = {slice_id: each for slice_id, each in said.items() if there.get(slice_id) == each.found.number}
+        sampled = [slice_id for slice_id in sample if slice_id in known]
+        altered = sum(self.found.get(slice_id, NOTHING) != known[slice_id].found for slice_id in sampled)
         if altered:
             known = {}
-        self._look(self._there.keys() - known.keys() - set(sample), kept)
+        self._look({each: there[each] for each in there.keys() - known.keys() - self.found.keys()}, kept)
         self.found = {slice_id: each.found for slice_id, each in known.items()} | self.found
         moments = [each.at for each in known.values()]
         return Reading(
             ahead=len(known),
             first=moment(min(moments)) if moments else None,
             last=moment(max(moments)) if moments else None,
-            sampled=len(sample),
+            sampled=len(sampled),
             altered=altered,
             at_decision=len(self.found) - len(known),
         )
 
-    def _look(self, wanted: Collection[int], kept: Mapping[int, frozenset[bytes]]) -> None:
-        for part in leaves.portions({slice_id: self._there[slice_id] for slice_id in wanted}):
+    def _look(self, wanted: Mapping[int, int], kept: Mapping[int, frozenset[bytes]]) -> None:
+        """Read the rows of slices, given with about how many they have."""
+        for part in leaves.portions(wanted):
             for slice_id, each in leaves.members(self._connection, self._shelf, part):
                 self.found[slice_id] = each.found()
                 if kept.get(slice_id):
@@ -180,7 +184,7 @@ def take_census(
     tables = set(shelf_tables(connection, shelf))
     received: dict[int, datetime] = {
         row.id: row.received_at
-        for row in connection.execute(select(slices.c.id, slices.c.received_at).where(slices.c.shelf == shelf))
+        for row in connection.execute(select(slices.c.id, slices.c.received_at).where(slices.c.shelf == shelf)).all()
     }
     papers = _papers(connection, shelf) if papers_of(shelf).name in tables else {}
     left = _records_but(connection, shelf, records) if papers else 0
@@ -188,8 +192,9 @@ def take_census(
         written = counted(connection, shelf, signed=signed)
         taken = slices_of(written)
         ahead = survey.load(connection, shelf)
-        numbers = numbers or partial(leaves.numbers, connection, shelf)
-        rows = _Rows(connection, shelf, numbers() if texts_of(shelf).name in tables else {})
+        if texts_of(shelf).name not in tables:
+            ahead, numbers = {}, dict
+        rows = _Rows(connection, shelf, numbers or partial(leaves.numbers, connection, shelf))
         reading = rows.read(ahead, taken, kept)
         census = _weighed(written, taken, rows, reading, received, kept, papers)
         census = msgspec.structs.replace(census, records_kept=len(records), records_left=left)

@@ -68,7 +68,7 @@ class Members:
 def numbers(connection: Connection, shelf: str) -> dict[int, int]:
     """How many rows each slice has; the table must be there. It reads an index, and no row where that is enough."""
     table = texts_of(shelf)
-    rows = connection.execute(select(table.c.slice, func.count()).group_by(table.c.slice))
+    rows = connection.execute(select(table.c.slice, func.count()).group_by(table.c.slice)).all()
     return {row[0]: row[1] for row in rows}
 
 
@@ -112,7 +112,7 @@ def members(connection: Connection, shelf: str, slices: Collection[int]) -> Iter
         .where(table.c.slice.in_(bindparam("wanted", expanding=True)))
         .order_by(table.c.slice)
     )
-    rows = connection.execute(wanted, {"wanted": list(slices)})
+    rows = connection.execute(wanted, {"wanted": list(slices)}).all()
     for slice_id, group in groupby(rows, key=lambda row: row[0]):
         leaves: list[bytes] = []
         owners: list[bytes] = []

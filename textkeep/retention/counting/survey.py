@@ -104,7 +104,7 @@ class Survey:
 def load(connection: Connection, shelf: str) -> dict[int, Surveyed]:
     """The surveys of a shelf, by slice; one that cannot be read is as good as none."""
     found = {}
-    for row in connection.execute(select(surveys).where(surveys.c.shelf == shelf)):
+    for row in connection.execute(select(surveys).where(surveys.c.shelf == shelf)).all():
         orgs = _orgs(row.orgs)
         if orgs is not None:
             found[row.slice] = Surveyed(Found(row.found, row.root.hex(), orgs), row.at)
