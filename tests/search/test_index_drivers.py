@@ -78,6 +78,22 @@ def test_an_id_that_a_slice_says_twice_has_the_terms_of_both(index: IndexDriver)
     assert found(index, EVERYTHING) == [text_id(2), text_id(1)]
 
 
+def test_compacting_changes_nothing_that_is_found(index: IndexDriver) -> None:
+    index.create([SHELF])
+    for number in range(4):
+        index.add([Addition(SHELF, number, [document(number), document(0, token("again"))])])
+    before = [text_id(number) for number in (3, 2, 1, 0)]
+    index.compact(SHELF, threading.Event())
+    assert found(index, EVERYTHING) == before
+    index.add([Addition(SHELF, 2, [document(2), document(0, token("again"))])])
+    index.compact(SHELF, threading.Event())
+    assert found(index, EVERYTHING) == before
+    assert found(index, wanted("again")) == [text_id(0)]
+    assert index.slices(SHELF) == {0, 1, 2, 3}
+    index.drop(SHELF)
+    assert not index.exists(SHELF)
+
+
 def test_shelves_are_apart(index: IndexDriver) -> None:
     index.create([SHELF, OTHER])
     later = Document(text_id(1, day=date(2026, 11, 21)), START + 86_400_000, 1, [token("tea")])
@@ -112,6 +128,7 @@ def test_a_shelf_without_an_index_answers_nothing(index: IndexDriver) -> None:
         lambda: list(index.ids(SHELF)),
         lambda: index.slices(SHELF),
         lambda: index.replace(SHELF, []),
+        lambda: index.compact(SHELF, threading.Event()),
     ):
         with pytest.raises(NoIndex) as refused:
             ask()

@@ -1,5 +1,6 @@
 """An index between a test and its driver, for what an engine cannot be told to do."""
 
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from textkeep.archive.text import TextId
@@ -25,6 +26,9 @@ class Wrapped:
 
     def replace(self, shelf: str, additions: Iterable[Addition]) -> None:
         self.index.replace(shelf, additions)
+
+    def compact(self, shelf: str, leaving: threading.Event) -> bool:
+        return self.index.compact(shelf, leaving)
 
     def drop(self, shelf: str) -> None:
         self.index.drop(shelf)

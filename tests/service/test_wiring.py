@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from tests.housing import SetClock, event
+from tests.search.strangers import Stranger
 from tests.service.many import Shared, sharing
 from textkeep.access.principal import LOCAL, Principal
 from textkeep.directory.records import Location, Org, Record, User
@@ -155,3 +156,17 @@ def test_nobody_waits_for_a_text_that_never_becomes_findable(
         assert following.unindexed_since() is None
         (finding,) = (each for each in api.examine() if each.check == "index")
         assert "1 slice(s) hold a text that does not open" in finding.what
+
+
+def test_the_keeper_compacts_days_that_are_over(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: SetClock
+) -> None:
+    with shared_archives(request, tmp_path, clock) as (shared, api, following):
+        producer = Principal(api.local.person, LOCAL, frozenset({"producer"}), None)
+        for number in range(4):
+            api.intake.take(producer, [[json.dumps(event(number, body="tea")).encode()]])
+            follow(following)
+        there = Stranger(str(shared.service.index_url))
+        assert min(there.segments("2026-11-20")) > 1
+        following.schedule.beside()
+        assert set(there.segments("2026-11-20")) == {1}

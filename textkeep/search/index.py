@@ -4,6 +4,7 @@ An index holds no readable word, number or name: a document is a set of opaque t
 can be thrown away and made again from the vault at any time.
 """
 
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -139,6 +140,13 @@ class IndexDriver(Protocol):
         """Make a shelf's index anew from these alone; the old one answers until the new one is whole.
 
         Raises NoIndex where the shelf has none, before and after reading `additions`.
+        """
+
+    def compact(self, shelf: str, leaving: threading.Event) -> bool:
+        """Let a shelf's index take less room and be gone sooner, where the engine does not see to that by itself.
+
+        For a shelf that takes hardly anything more; it is written and asked meanwhile as ever, and nothing that is
+        found changes. Gives whether anything was done; soon, and unfinished, when `leaving` is set. Raises NoIndex.
         """
 
     def drop(self, shelf: str) -> None:

@@ -21,6 +21,7 @@ from textkeep.retention.reports.erasing import Erasing
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.schedule import Schedule
 from textkeep.retention.signing import Signed
+from textkeep.search.compacting import Compacting
 from textkeep.search.index import IndexDriver
 from textkeep.search.reconciling import Reconciler
 from textkeep.service.keys import Keys
@@ -55,6 +56,7 @@ class Keeper:
         self._directory = directory
         self._tidy = tidy
         self._reconciler = reconciler
+        self._compacting = Compacting(store, shelves, index, clock, failed=failed)
         self.leases = Leases(store, clock)
         # A clock that was handed in is the only one there is.
         self.mark = ClockMark(store, clock, clocks_of(store) if clock is system_clock else {})
@@ -76,12 +78,14 @@ class Keeper:
         dropping: Callable[[], object] = self._drop_ended
         comparing: Callable[[], object] = reconciler.run
         tending: Callable[[], object] = keys.tend
+        compacting: Callable[[], object] = self._compacting.run
         erasing: Callable[[], object] = Erasing(store, shelves, keys.erasures, clock).run
         if settings.shared:
             tending = by_one(self.leases, "keyring-backups", tending)
             erasing = by_one(self.leases, "erased", erasing)
             dropping = by_one(self.leases, "drop-ended", dropping)
             comparing = by_one(self.leases, "compare", comparing)
+            compacting = by_one(self.leases, "compact", compacting)
         self.schedule = Schedule(
             self.mark,
             shelves,
@@ -90,7 +94,7 @@ class Keeper:
             survey=Survey(store, shelves, clock),
             # On SQLite a comparison beside a purge would read what the purge wants to see emptied.
             chores=[self.chain.keep, tending, erasing, dropping, *([] if store.shared else [comparing])],
-            aside=[comparing] if store.shared else [],
+            aside=[*([comparing] if store.shared else []), compacting],
             ran=_report_run,
             failed=failed,
         )
@@ -102,6 +106,7 @@ class Keeper:
     def stop(self) -> None:
         """Wake no more; returns when what is at work has ended the step it is in."""
         self._reconciler.interrupt()
+        self._compacting.interrupt()
         self.schedule.stop()
 
     def _drop_ended(self) -> None:

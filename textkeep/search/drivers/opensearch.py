@@ -4,6 +4,7 @@ How indices are named and laid out is in `opensearch_names.py`, what is sent in 
 document for each slice that says something of it; an answer has it once.
 """
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from textkeep.archive.text import TextId
 from textkeep.errors import Outage, TextkeepError
 from textkeep.search.drivers import opensearch_query as query
 from textkeep.search.drivers.opensearch_address import Address
+from textkeep.search.drivers.opensearch_compact import compact
 from textkeep.search.drivers.opensearch_errors import RETRY_AFTER, Refused, in_words
 from textkeep.search.drivers.opensearch_http import BULK_BYTES, Cluster
 from textkeep.search.drivers.opensearch_names import SETTINGS, Found, Names, mappings
@@ -88,6 +90,11 @@ class OpenSearchIndex:
                 if made not in self._found(shelf).live:
                     self._delete([made])
             raise
+
+    def compact(self, shelf: str, leaving: threading.Event) -> bool:
+        """Merge a shelf's index into one segment; what is not done when `leaving` is set, the cluster goes on with."""
+        with self._translated(shelf):
+            return compact(self._cluster, self._names.alias(shelf), leaving)
 
     def drop(self, shelf: str) -> None:
         """Remove every index and every alias of a shelf, whoever made it, and look until none is left."""
