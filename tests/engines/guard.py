@@ -51,6 +51,8 @@ def main() -> int:
         engine.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             engine.wait(asked.grace)
+    if ended_by_itself:
+        _tell_how(engine, asked.log)
     _kill_all(engine)
     if not ended_by_itself and asked.remove is not None:
         shutil.rmtree(asked.remove, ignore_errors=True)
@@ -102,6 +104,13 @@ def _wait(engine: "subprocess.Popen[bytes]", watched: int, woken: int) -> bool:
             if asked_to_end or handle in ready or not _there(watched):
                 return False
     return True
+
+
+def _tell_how(engine: "subprocess.Popen[bytes]", log: Path) -> None:
+    """The last line of its log, for an engine that says nothing about its end."""
+    how = engine.returncode
+    with contextlib.suppress(OSError), log.open("a") as end:
+        end.write(f"ended by signal {-how}\n" if how < 0 else f"ended with exit status {how}\n")
 
 
 @contextlib.contextmanager

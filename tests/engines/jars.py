@@ -19,6 +19,9 @@ ENGINES: Final = ("opensearch", "kafka")
 QUICK: Final = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms64m", "-Xmx768m")
 """A start in half the time, and less memory; the pace of later hours is not what tests need."""
 
+QUIET: Final = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=error",)
+"""Kafka's log: why it does not start is said there and nowhere else."""
+
 _COPY: Final = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 
 
@@ -52,7 +55,7 @@ def command(main: str, engine: str, *arguments: str, options: Sequence[str] = ()
     """The command line that runs a main class of an engine, where nothing is lacking."""
     folder = CACHE / engine
     path = f"{folder}/*:{folder}/classes"
-    return [str(java()), *QUICK, *options, "-cp", path, main, *arguments]
+    return [str(java()), *QUICK, *QUIET, *options, "-cp", path, main, *arguments]
 
 
 def fetch(engine: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,12 @@ GUARD: Final = Path(__file__).with_name("guard.py")
 _KEPT: "Final[list[subprocess.Popen[str]]]" = []
 """Every guard started here: an engine that is shared outlives the object that started it, and no warning is due."""
 
+LOWEST_PORT: Final = 15000
+"""Above most ports that something is known by."""
+
+_PICK: Final = random.SystemRandom()
+"""Whatever seed a test run sets, its processes pick different ports."""
+
 PATIENCE: Final = 120
 """Seconds that an engine may take to start or to stop on a busy machine."""
 
@@ -30,12 +37,30 @@ class EngineFailed(RuntimeError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on just now, all different."""
+    """Ports of this machine that nobody listens on just now, all different.
+
+    Below those that the system gives to connections: until the engine listens, and while a test has it stopped, no
+    connection of another test takes one.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
+        sockets: list[socket.socket] = []
+        while len(sockets) < count:
+            each = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):  # somebody's already
+                each.bind(("127.0.0.1", _PICK.randrange(LOWEST_PORT, above())))
+                sockets.append(each)
         return [each.getsockname()[1] for each in sockets]
+
+
+def above() -> int:
+    """The lowest port that the system gives to a connection: RFC 6335, section 6, where it does not say another.
+
+    Above all ports where it gives them out from so far below that there is nothing beneath.
+    """
+    lowest = 49152
+    with contextlib.suppress(OSError):
+        lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return lowest if lowest >= 2 * LOWEST_PORT else 65536
 
 
 def own_folder(kind: str, parent: Path | None = None) -> Path:

@@ -63,10 +63,20 @@ class Kind:
         lacking = self.lacking()
         if lacking is None:
             try:
-                return self.local(session)
+                return self._started(session)
             except EngineFailed as exc:
                 lacking = str(exc)
         raise NotThere(f"no {self.name} to test with: {'; '.join([*reasons, lacking])}")
+
+    def _started(self, session: Session) -> Running:
+        """A local process; a second one, at other ports, where the first does not start. Raises EngineFailed."""
+        try:
+            return self.local(session)
+        except EngineFailed as first:
+            try:
+                return self.local(session)
+            except EngineFailed as second:
+                raise EngineFailed(f"{first}\nand once more: {second}") from None
 
 
 def _postgres(session: Session) -> Running:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,9 +17,12 @@ import psycopg
 import pytest
 
 from tests.engines import containers, needed, postgres
+from tests.engines.kafka import KafkaBroker
 from tests.engines.postgres import PostgresServer
+from tests.engines.process import LOWEST_PORT, EngineFailed, above, free_ports
 from tests.engines.sharing import NotThere, Running, Session
 from tests.engines.starting import KINDS
+from tests.engines.topics import answers
 
 ROOT = Path(__file__).parents[2]
 
@@ -156,6 +160,43 @@ def test_a_server_that_archives_hands_over_its_write_ahead_log(
     segment = value(server.address, "SELECT pg_walfile_name(pg_switch_wal())")
     server.stop()
     assert f"{segment}" in {each.name for each in server.archive.iterdir()}
+
+
+def test_ports_for_engines_are_none_that_the_system_gives_to_a_connection() -> None:
+    found = free_ports(50)
+    assert len(set(found)) == 50
+    with socket.create_server(("127.0.0.1", 0)) as given:
+        assert LOWEST_PORT <= min(found) <= max(found) < above()
+        assert above() <= given.getsockname()[1] or above() == 65536  # where there is nothing beneath
+
+
+def test_an_engine_whose_port_another_took_says_so_and_is_started_at_others(
+    request: pytest.FixtureRequest, session: Session
+) -> None:
+    if (lacking := KINDS["kafka"].lacking()) is not None:
+        needed.missing(request, lacking)
+    reasons: list[str] = []
+
+    def start(session: Session) -> Running:
+        broker = KafkaBroker(watch=session.watch, parent=session.folder)
+        host, port = broker.address.split(":")
+        with socket.socket() as other:
+            if not reasons:
+                other.bind((host, int(port)))
+                other.listen()
+            try:
+                broker.start()
+            except EngineFailed as exc:
+                broker.end()
+                reasons.append(str(exc))
+                raise
+        return Running(broker.address, "here", [broker.process.guard_pid])
+
+    running = session.shared("kafka", replace(KINDS["kafka"], local=start).start)
+    assert answers(running.address)
+    assert len(reasons) == 1
+    assert "Address already in use" in reasons[0]
+    assert reasons[0].endswith("ended with exit status 1\n")
 
 
 def test_an_engine_goes_with_the_process_it_was_started_for() -> None:
