@@ -48,6 +48,10 @@ def document(text_id: TextId) -> Document:
     return Document(text_id, round(midnight.timestamp() * 1000) + 86_399_999 - next(_numbers), 1, [FOREIGN])
 
 
+def _written(text_id: TextId) -> str:
+    return f"{text_id.day.isoformat().replace('-', '')}{text_id.tag.hex()}{text_id.version:08x}"
+
+
 class TamperedEmbedded(Wrapped):
     """The embedded index, and a statement of its own now and then."""
 
@@ -82,18 +86,21 @@ class TamperedOpenSearch(Wrapped):
         super().__init__(OpenSearchIndex.open(self.where))
 
     def delete(self, shelf: str, text_id: TextId) -> None:
-        wanted = f"{text_id}."
-        body: dict[str, Any] = {"size": 10_000, "query": {"match_all": {}}}
+        body: dict[str, Any] = {"size": 10_000, "query": {"match_all": {}}, "docvalue_fields": ["text"]}
         answer = self._client.search(index=self._alias(shelf), body=body)
         for each in answer["hits"]["hits"]:
-            if each["_id"].startswith(wanted):
+            if each.get("fields", {}).get("text") == [_written(text_id)]:
                 self._client.delete(index=self._alias(shelf), id=each["_id"])
         self._client.indices.refresh(index=self._alias(shelf))
 
     def insert(self, shelf: str, document: Document) -> None:
-        text = document.id
-        written = f"{text.day.isoformat().replace('-', '')}{text.tag.hex()}{text.version:08x}"
-        body = {"text": written, "at": document.at, "slice": 1, "segments": 1, "terms": list(document.terms)}
+        body = {
+            "text": _written(document.id),
+            "at": document.at,
+            "slice": 1,
+            "segments": 1,
+            "terms": list(document.terms),
+        }
         self._client.index(index=self._alias(shelf), body=body, refresh="true")
 
     def insert_nonsense(self, shelf: str) -> None:

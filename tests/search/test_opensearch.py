@@ -35,7 +35,7 @@ def test_nothing_of_a_document_is_stored_as_it_came(index: OpenSearchIndex, stra
     answer = stranger.client.search(index=stranger.alias(SHELF), body={"query": {"match_all": {}}})
     (hit,) = answer["hits"]["hits"]
     assert set(hit) == {"_index", "_id", "_score"}
-    assert hit["_id"] == f"{text_id(1)}.1"
+    assert hit["_id"] == opensearch_query.document_id(1, text_id(1)).decode()
     (layout,) = stranger.client.indices.get(index=stranger.alias(SHELF)).values()
     assert layout["mappings"]["_source"] == {"enabled": False}
     assert layout["mappings"]["dynamic"] == "strict"

@@ -1,6 +1,8 @@
 """Plans and documents as OpenSearch gets them. Pure; what the engine makes of them is tested on the engine."""
 
 import json
+from base64 import urlsafe_b64decode
+from datetime import date
 from typing import Any
 
 from hypothesis import given
@@ -88,11 +90,27 @@ def test_a_search_asks_for_places_and_nothing_else() -> None:
     assert query.search(AllOf((Term("t"), AnyOf(()))), Window(9), 9) is None
 
 
+def test_each_text_of_each_slice_has_an_id_of_its_own_that_opensearch_keeps_as_its_bytes() -> None:
+    texts = [
+        TextId(day, bytes(15) + bytes([tag]), version)
+        for day in (date(1, 1, 1), date(2026, 11, 20), date(2026, 11, 21))
+        for tag in (0, 255)
+        for version in (1, 2**31 - 1)
+    ]
+    made = {query.document_id(slice_id, text) for slice_id in (0, 7, 2**63 - 1) for text in texts}
+    assert len(made) == 3 * len(texts)
+    for each in made:  # 32 bytes without padding: the last of 43 characters stands for 4 bits
+        assert len(each) == 43
+        assert each[-1:] in b"AEIMQUYcgkosw048"
+        assert urlsafe_b64decode(each + b"=")[0] < 0xFD, "such a first byte would be escaped"
+    assert urlsafe_b64decode(query.document_id(7, texts[0]) + b"=")[:8] == (7).to_bytes(8, "big")
+
+
 def test_a_line_is_json_whatever_a_term_holds() -> None:
     made = Document(text_id(1), START, 3, ['a"\n\\', "direction:inbound"])
     (line,) = query.lines("alias", Addition("2026-11-20", 7, [made]))
     action, source = (json.loads(each) for each in line.splitlines())
-    assert action == {"index": {"_index": "alias", "_id": f"{text_id(1)}.7"}}
+    assert action == {"index": {"_index": "alias", "_id": query.document_id(7, text_id(1)).decode()}}
     assert source == {
         "text": query._place(text_id(1)),
         "at": START,

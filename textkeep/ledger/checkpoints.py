@@ -22,6 +22,7 @@ AHEAD: Final = timedelta(minutes=5)
 
 
 _NEWEST: Final = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
+_LARGEST: Final = select(func.max(checkpoints.c.size))
 _ADDED: Final = select(cosignatures.c.witness, cosignatures.c.line).where(cosignatures.c.size == bindparam("signed"))
 _ACTIVE: Final = select(witnesses.c.name).where(witnesses.c.until.is_(None))
 
@@ -45,6 +46,12 @@ def newest(connection: Connection) -> Published | None:
     """The checkpoint of the largest tree, or None."""
     row = connection.execute(_NEWEST).one_or_none()
     return None if row is None else _published(connection, row)
+
+
+def largest(connection: Connection) -> int | None:
+    """The size of the newest checkpoint's tree, or None."""
+    size: int | None = connection.execute(_LARGEST).scalar_one()
+    return size
 
 
 def newest_cosigned(connection: Connection) -> Published | None:

@@ -99,9 +99,15 @@ def has_edge(connection: Connection, signed: Edge) -> bool:
     if not signed.size:
         return True
     last = connection.execute(_ENTRY_AT, {"place": signed.size - 1}).scalar_one_or_none()
-    if last is None or not _has_tiles(connection, signed):
+    hashes = tiles.TileHashes(connection, signed.size)
+    try:
+        return (
+            last is not None
+            and tiles.edge_of(hashes, signed.size) == signed
+            and hashes.read(0, signed.size - 1) == leaf_hash(last.encode())
+        )
+    except tiles.TileDamaged:
         return False
-    return tiles.TileHashes(connection, signed.size).read(0, signed.size - 1) == leaf_hash(last.encode())
 
 
 def places(connection: Connection, first: int, end: int, step: int = PORTION) -> Iterator[Sequence[Row[Any]]]:

@@ -4,12 +4,12 @@ An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts
 `ledger_entries` without a `leaf_index` until the signer integrates it.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 import rfc8785
 from sqlalchemy import Connection, Row, Select, insert, or_, select
 
@@ -170,4 +170,8 @@ def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    return Entry(row.seq, row.kind, row.shelf, json.loads(row.entry), row.made_at, row.leaf_index)
+    try:
+        body = msgspec.json.decode(row.entry)
+    except msgspec.MsgspecError:
+        raise ValueError("an entry of the ledger is no JSON") from None
+    return Entry(row.seq, row.kind, row.shelf, body, row.made_at, row.leaf_index)

@@ -47,20 +47,17 @@ def places_of(connection: Connection, seqs: Collection[int]) -> dict[int, int | 
     return found
 
 
-def covering(connection: Connection, seqs: Collection[int], *, cosigned: bool = False) -> Covered | None:
-    """The newest checkpoint with all these entries in it; None where there is none yet. Raises Unsound.
+def covering(connection: Connection, seqs: Collection[int]) -> Covered | None:
+    """The newest checkpoint with all these entries in it that a witness has signed, else the newest of all.
 
-    With `cosigned` it is one that a witness has signed, where there is any witness.
+    None where there is none yet. Raises Unsound where an entry is not there.
     """
     places = places_of(connection, seqs)
-    if cosigned and checkpoints.active(connection):
-        published = checkpoints.newest_cosigned(connection)
-    else:
-        published = checkpoints.newest(connection)
     known = {seq: place for seq, place in places.items() if place is not None}
-    if published is None or len(known) < len(places) or max(known.values(), default=-1) >= published.size:
+    if len(known) < len(places):
         return None
-    return Covered(published, known)
+    published = _best(connection, max(known.values(), default=-1))
+    return None if published is None else Covered(published, known)
 
 
 def proof(connection: Connection, seq: int) -> bytes:
@@ -71,7 +68,7 @@ def proof(connection: Connection, seq: int) -> bytes:
     row = connection.execute(select(ledger_entries).where(ledger_entries.c.seq == seq)).one_or_none()
     if row is None or (row.leaf_index is not None and row.leaf_index < 0):
         raise Unsound("an entry of the ledger that must be there is not")
-    published = _best(connection, row.leaf_index)
+    published = None if row.leaf_index is None else _best(connection, row.leaf_index)
     if published is None:
         raise Pending("no signed checkpoint holds the entry yet")
     try:
@@ -83,10 +80,9 @@ def proof(connection: Connection, seq: int) -> bytes:
     return proof_of(row.entry.encode(), row.leaf_index, path, published.served()).format()
 
 
-def _best(connection: Connection, place: int | None) -> Published | None:
-    if place is None:
-        return None
-    for published in (checkpoints.newest_cosigned(connection), checkpoints.newest(connection)):
+def _best(connection: Connection, place: int) -> Published | None:
+    for newest in (checkpoints.newest_cosigned, checkpoints.newest):
+        published = newest(connection)
         if published is not None and place < published.size:
             return published
     return None

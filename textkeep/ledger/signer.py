@@ -96,8 +96,7 @@ class Signer:
     def idle(self) -> bool:
         """Whether everything that is committed is signed and published, as far as the database tells."""
         with self._store.reading() as connection:
-            newest = checkpoints.newest(connection)
-            return newest is not None and newest.size == integrated(connection) and not waits(connection)
+            return checkpoints.largest(connection) == integrated(connection) and not waits(connection)
 
     def step(self) -> Checkpoint | None:
         """Sign the next portion of entries, and give the checkpoint; None where none waits or another one is signing.
@@ -231,7 +230,7 @@ class Signer:
             origin = self._origin()
             if not self._keys.all():
                 with self._store.reading() as connection:
-                    if integrated(connection) or checkpoints.newest(connection) is not None:
+                    if integrated(connection) or checkpoints.largest(connection) is not None:
                         raise KeyMissing("entries were signed, and neither key nor state of the ledger are here")
             key = self._keys.make(origin)
             note = noted(Checkpoint(origin, 0, EMPTY.root()), [key])
@@ -280,8 +279,8 @@ class Signer:
 
         What was signed and not published, and tiles that were damaged, are mended on the way. Raises Forked.
         """
-        newest = checkpoints.newest(connection)
-        if newest is not None and newest.size > state.size:
+        newest = checkpoints.largest(connection)
+        if newest is not None and newest > state.size:
             forward = brought_forward(connection, state, self._keys.own())
             told_forward(connection, state, forward, self._clock())
             return forward
@@ -291,7 +290,7 @@ class Signer:
         if not has_edge(connection, state.tree()):
             demand(examine(connection, state.tree()), state.tree())
             remake(connection, there)
-        if newest is None or newest.size < state.size:
+        if newest is None or newest < state.size:
             self._put(connection, state)
         return None
 
@@ -335,7 +334,7 @@ class Signer:
         known = self._known()
         if self._keys.signer(known.state.key) is None:
             known = self._with_a_key(known)
-        self._key(known.state.key)
+            self._key(known.state.key)
         if (refused := known.state.refused) is None:
             return known
         if refused.approval is not None:
@@ -348,8 +347,8 @@ class Signer:
     def _caught_up(self, known: Known) -> Known:
         """The state, brought forward where a keyring's store that was put back left it behind. Raises Forked."""
         with self._store.reading() as connection:
-            newest = checkpoints.newest(connection)
-        if newest is None or newest.size <= known.state.size:
+            newest = checkpoints.largest(connection)
+        if newest is None or newest <= known.state.size:
             return known
         with self._refusing(known), self._working() as connection:
             forward = self._agreed(connection, known.state)

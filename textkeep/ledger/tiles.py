@@ -58,7 +58,11 @@ def append(connection: Connection, edge: Edge, leaves: Sequence[bytes]) -> Edge:
 
 def edge_at(connection: Connection, size: int) -> Edge:
     """The edge of the tree of the first `size` entries, as the tiles have it. Raises TileDamaged."""
-    hashes = TileHashes(connection, size)
+    return edge_of(TileHashes(connection, size), size)
+
+
+def edge_of(hashes: "TileHashes", size: int) -> Edge:
+    """The edge of the tree of the first `size` entries, of its hashes. Raises what they raise."""
     return Edge(size, tuple(hashes.read(level, index) for level, index in full_subtrees(size)))
 
 

@@ -144,7 +144,7 @@ class Evidence:
 
     def _covering(self, seqs: Collection[int]) -> Signature | None:
         with self._store.reading() as connection:
-            found = proving.covering(connection, seqs, cosigned=True) or proving.covering(connection, seqs)
+            found = proving.covering(connection, seqs)
         if found is None:
             return None
         published = found.checkpoint
@@ -306,7 +306,7 @@ class Evidence:
             return None
         try:
             if state is None:
-                return not self._keys.all() and checkpoints.newest(connection) is not None
+                return not self._keys.all() and checkpoints.largest(connection) is not None
             return self._keys.signer(state.key) is None
         except TextkeepError:
             return True

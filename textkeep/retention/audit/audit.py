@@ -151,12 +151,12 @@ class Audit:
             size = -1 if state is None else state.size
             same, before = (same + 1 if size == before else 0), size
             with self._store.reading() as connection:
-                newest = checkpoints.newest(connection)
+                newest = checkpoints.largest(connection)
                 if state is None and newest is None and not integrated(connection):
                     line.doubt("nothing was ever signed")
                     return line.findings("")
                 tries = TRIES if state is None or self._leases.holder(connection, LEASE) is None else AT_WORK
-                if (newest.size if newest else -1) == size or same >= tries - 1 or not left:
+                if (-1 if newest is None else newest) == size or same >= tries - 1 or not left:
                     if state is not None:
                         return LedgerAudit(connection, state, self._go_on).findings()
                     line.fail("entries were signed, and the keyring's store knows nothing of it")

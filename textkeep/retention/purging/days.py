@@ -55,6 +55,8 @@ def standing(connection: Connection) -> list[ShelfState]:
 
 def states_of(connection: Connection, names: Collection[str]) -> tuple[ShelfState, ...]:
     """The states of shelves, in the order given."""
+    if not names:
+        return ()
     there = {each.name: each for each in standing(connection)}
     return tuple(there[name] for name in names if name in there)
 

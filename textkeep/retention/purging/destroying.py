@@ -4,6 +4,7 @@ What lies outside the database is done beside the transaction, in the order that
 destroyed before the state says so, the index goes before the tables, the report is on disk before its entry commits.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
@@ -151,11 +152,19 @@ class Destroying:
         PostgreSQL shows a commit once it is on disk, and then frees the files of what was dropped before it answers,
         which takes the longer the larger they were. Nothing waits for that: what is left to do is the server's.
         """
-        move = partial(self._mover.move, shelf, turn, "shredded", "dropped", work)
         if not self._store.shared:
-            move()
+            self._mover.move(shelf, turn, "shredded", "dropped", work)
             return
-        moving = self._aside.submit(move)
+        worked = threading.Event()
+
+        def told(held: Held) -> Line:
+            line = work(held)
+            worked.set()
+            return line
+
+        moving = self._aside.submit(self._mover.move, shelf, turn, "shredded", "dropped", told)
+        moving.add_done_callback(lambda _: worked.set())
+        worked.wait()
         while not wait([moving], LOOK_SECONDS).done:
             if self._mover.state(shelf) == "dropped":
                 return
