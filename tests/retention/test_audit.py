@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from tests.housing import House, event
 from tests.ledger.signing import Secret
@@ -17,7 +17,7 @@ from textkeep.ledger.state import State
 from textkeep.retention.audit.audit import TRIES, Finding
 from textkeep.service.evidence import Evidence
 from textkeep.store.evidence import checkpoints
-from textkeep.store.tables import runs, texts_of
+from textkeep.store.tables import purges, runs, texts_of
 
 DAY = OLDEST.plus(20)
 
@@ -172,6 +172,27 @@ def test_files_and_runs_that_were_altered_are_named_and_those_not_there_are_unkn
         file.write_bytes(content)
         keeping.behind(delete(runs))
         assert [each.name for each in faults(keeping.audit())] == ["purge runs"]
+
+    watched(house, tmp_path, work)
+
+
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("was", "becomes", "line"),
+    [
+        ('"unfinished":[]', '"ukfinished":[]', "purge"),
+        ("written, and its digest", "written, ind its digest", "reports: figures"),
+    ],
+)
+def test_what_a_purge_has_found_is_as_the_service_writes_it_to_the_last_letter(
+    house: House, tmp_path: Path, was: str, becomes: str, line: str
+) -> None:
+    def work(keeping: Watched) -> None:
+        keeping.take(OLDEST, "lunch")
+        assert keeping.purge(OLDEST, signed=keeping.evidence, signing_patience=5.0).stopped is None
+        assert faults(keeping.audit()) == []
+        keeping.behind(update(purges).values(facts=func.replace(purges.c.facts, was, becomes)))
+        assert [each.name for each in faults(keeping.audit())] == [line]
 
     watched(house, tmp_path, work)
 

@@ -75,6 +75,9 @@ class ClosedAudit:
         except msgspec.MsgspecError:
             self._steps.fail("what its purge has found cannot be read", self._book.last)
             return None
+        read = msgspec.json.decode(msgspec.json.encode(facts))
+        whole = _part_of(msgspec.json.decode(row.facts), read)
+        self._steps.demand(whole, "what its purge has found is not as the service writes it", self._book.last)
         return PurgeRow(row.shelf, row.number, row.attempt, facts, row.opened_at, row.closed_at)
 
     def _check_steps(self, purge: PurgeRow) -> None:
@@ -291,3 +294,12 @@ def check_carried(kept: Collection[str], known: Collection[str], line: Line) -> 
     """Whether everything that was carried over came from a shelf that there was."""
     for shelf in sorted(set(kept) - set(known)):
         line.fail(f"something was carried over from {shelf}, and there is no such shelf")
+
+
+def _part_of(written: Any, read: Any) -> bool:
+    """Whether everything that was written was read; what this version writes besides may be missing."""
+    if isinstance(written, dict) and isinstance(read, dict):
+        return all(name in read and _part_of(each, read[name]) for name, each in written.items())
+    if isinstance(written, list) and isinstance(read, list):
+        return len(written) == len(read) and all(map(_part_of, written, read))
+    return type(written) is type(read) and written == read

@@ -14,7 +14,7 @@ from textkeep.retention import notes
 from textkeep.retention.audit.findings import Finding, Line
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.chain import KINDS
-from textkeep.retention.reports.facts import PurgeRow
+from textkeep.retention.reports.facts import REPORTED, PurgeRow
 from textkeep.retention.reports.folder import ReportFolder
 from textkeep.retention.reports.named import named, of_hold, of_release
 from textkeep.retention.reports.report import day_report, digest
@@ -121,11 +121,12 @@ class ReportsAudit:
         Where another version of the program wrote it, other words alone are no fault; figures are.
         """
         facts = purge.facts
-        for of_step in (facts.at, facts.lines):
-            of_step.pop("reported", None)  # put down when the report was written
+        facts.at.pop("reported", None)  # put down when the report was written
+        last = facts.lines.pop("reported", None)
         at = datetime.fromisoformat(document["reported_at"])
         fresh = day_report(purge, reported_at=at, previous=document["previous"])
         mine = document["build"] == fresh["build"]
+        self._content.demand(last == REPORTED or not mine, "the last step says what the service does not say", entry)
         for name in fresh.keys() - OF_THE_PROGRAM:
             if document.get(name, "") == fresh[name]:
                 continue

@@ -31,7 +31,7 @@ from textkeep.retention.reports import erasing
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.chain import Chain
 from textkeep.retention.reports.erasing import Erasures
-from textkeep.retention.reports.facts import Line, ring_of
+from textkeep.retention.reports.facts import REPORTED, Line, ring_of
 from textkeep.retention.reports.named import indices, named
 from textkeep.retention.reports.overdue import overdue
 from textkeep.retention.reports.report import day_report, verdict_of
@@ -233,7 +233,7 @@ class Destroying:
                 lambda previous: day_report(held.purge, reported_at=held.now, previous=previous),
                 lambda put: held.write("reported", {"attempt": held.purge.attempt, **put}),
             )
-            return Line("reported", "pass", "written, and its digest is in the ledger")
+            return REPORTED
 
         self._mover.move(shelf, order.turn, "verified", "reported", work)
 

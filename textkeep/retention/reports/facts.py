@@ -31,6 +31,10 @@ class Line(msgspec.Struct, frozen=True):
     reason: str
 
 
+REPORTED: Final = Line("reported", "pass", "written, and its digest is in the ledger")
+"""What is put down of the last step, which no report tells of itself."""
+
+
 class Released(msgspec.Struct, frozen=True):
     """A release that made a shelf of held texts go: its hold, its approval, the two persons."""
 
