@@ -140,9 +140,16 @@ def test_and_when_more_of_it_goes_then_that_is_said_too(purging: Purging) -> Non
 
 
 def test_an_entry_damaged_after_the_decision_stops_nothing_and_fails_the_report(purging: Purging) -> None:
+    """The process that goes on did not take the decision, and knows of it by the ledger alone."""
+    purge = purging.purge(told=lambda _shelf, state: purge.interrupt() if state == "committed" else None)
+    stopped = purge.run().stopped
+    assert stopped is not None
+    assert purging.state(OLDEST) == "committed"
     entry = purging.entries("slice")[0]
     report = report_with(
-        purging, update(ledger_entries).where(ledger_entries.c.seq == entry.seq).values(entry='{"v":1')
+        purging,
+        update(ledger_entries).where(ledger_entries.c.seq == entry.seq).values(entry='{"v":1'),
+        after="shredded",
     )
     assert dropped_line(report)[0] == report["verdict"] == "fail"
     assert report["rows_dropped"]["texts"] == 7

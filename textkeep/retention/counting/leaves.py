@@ -31,6 +31,20 @@ Numbers = Callable[[], Mapping[int, int]]
 """Gives how many rows each slice of a shelf has."""
 
 
+class Once:
+    """Numbers that are asked for once; `told` is what was given, None until then."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+        self.told: Mapping[int, int] | None = None
+
+    def __call__(self) -> Mapping[int, int]:
+        """How many rows each slice has."""
+        if self.told is None:
+            self.told = self._numbers()
+        return self.told
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The set of one slice: how many rows, the root of the set of their leaves (hex), how many of each organisation."""
@@ -73,13 +87,13 @@ def numbers(connection: Connection, shelf: str) -> dict[int, int]:
 
 
 @contextmanager
-def numbers_beside(store: Store, connection: Connection, shelf: str) -> Iterator[Numbers]:
+def numbers_beside(store: Store, connection: Connection, shelf: str) -> Iterator[Once]:
     """What gives `numbers`; where the store has readers beside a writer they are counted in the meantime.
 
     The caller holds the shelf's lock, so that its own connection and a reader's snapshot see the same rows.
     """
     if not store.shared:
-        yield partial(numbers, connection, shelf)
+        yield Once(partial(numbers, connection, shelf))
         return
 
     def read() -> dict[int, int]:
@@ -87,7 +101,7 @@ def numbers_beside(store: Store, connection: Connection, shelf: str) -> Iterator
             return numbers(reader, shelf)
 
     with ThreadPoolExecutor(1, thread_name_prefix="count") as pool:
-        yield pool.submit(read).result
+        yield Once(pool.submit(read).result)
 
 
 def portions(wanted: Mapping[int, int], rows: int = PORTION) -> Iterator[list[int]]:

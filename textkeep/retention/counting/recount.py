@@ -31,19 +31,30 @@ class Recounted:
     changed: tuple[str, ...]
 
 
-def recount(connection: Connection, shelf: str, census: Census, there: Mapping[int, int], kept: Kept) -> Recounted:
+def recount(
+    connection: Connection,
+    shelf: str,
+    census: Census,
+    there: Mapping[int, int],
+    kept: Kept,
+    decided: Mapping[int, int] | None = None,
+) -> Recounted:
     """Weigh how many rows each slice has at the drop (`there`) against the decision's census.
 
-    What changed counts as lost and not as destroyed, or as strays where nobody took it; `found` stays what the decision
-    found. The caller holds the shelf's lock. Raises what is in UNREADABLE where an entry cannot be read any more.
+    Where this process took the decision, `decided` is what it counted then, and the ledger's entries are read only
+    where that differs. What changed counts as lost and not as destroyed, or as strays where nobody took it; `found`
+    stays what the decision found. The caller holds the shelf's lock. Raises what is in UNREADABLE where an entry cannot
+    be read any more.
     """
+    if decided is not None and decided == there:
+        return Recounted(census, ())
     taken = slices_of(log.entries(connection, shelf=shelf, kinds=("slice", "kept")))
-    decided = {int(each.slice, 16): each.found for each in census.differing}
-    before = {slice_id: count_of(entry) for slice_id, entry in taken.items()} | decided
+    named = {int(each.slice, 16): each.found for each in census.differing}
+    before = {slice_id: count_of(entry) for slice_id, entry in taken.items()} | named
     changed = sorted(each for each in before.keys() | there.keys() if before.get(each, 0) != there.get(each, 0))
     if not changed:
         return Recounted(census, ())
-    new = [each for each in changed if each not in decided]
+    new = [each for each in changed if each not in named]
     carried = kept()
     lost = sum(max(0, count_of(taken[each]) - len(carried.get(each, ()))) for each in new if each in taken)
     amended = msgspec.structs.replace(

@@ -6,6 +6,7 @@ the next one goes on at the same step.
 
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -75,6 +76,11 @@ class Awaiting:
         if whole:
             self._signed.check()
         else:
+            self._signed.sign()
+
+    def ahead(self) -> None:
+        """Sign what waits while something else is waited for; what stands against it is told where it is relied on."""
+        with suppress(Outage, Unsound):
             self._signed.sign()
 
     def entries_of(self, shelf: str, turn: Turn) -> Awaited | None:

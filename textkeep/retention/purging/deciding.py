@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from textkeep.archive.keyring import Keyring
-from textkeep.archive.shelf import Day, Generation, is_kept
+from textkeep.archive.shelf import Day, Generation, State, is_kept
 from textkeep.archive.shelves import Shelves
 from textkeep.errors import Conflict
 from textkeep.ledger.log import moment
@@ -19,6 +19,7 @@ from textkeep.retention.holds.in_force import Covered, HoldsInForce
 from textkeep.retention.purging import releases_due
 from textkeep.retention.purging.absence import LookedAgain
 from textkeep.retention.purging.awaiting import Awaited, Awaiting
+from textkeep.retention.purging.begun import BegunShelves
 from textkeep.retention.purging.destruction import Destruction
 from textkeep.retention.purging.moving import Held, Mover, Order
 from textkeep.retention.reports.facts import Checkpointed, Facts, Holds, Line, Released, ring_of
@@ -53,6 +54,7 @@ class Deciding:
         store: Store,
         shelves: Shelves,
         keyring: Keyring,
+        begun: BegunShelves,
     ) -> None:
         self._mover = mover
         self._holds = holds
@@ -61,10 +63,9 @@ class Deciding:
         self._store = store
         self._shelves = shelves
         self._keyring = keyring
-        self._covered: dict[str, tuple[str, Covered]] = {}
-        """What this process found covered, by shelf, and when it did."""
+        self._begun = begun
 
-    def intent(self, shelf: str, order: Order) -> None:
+    def intent(self, shelf: str, order: Order) -> State | None:
         """From here the shelf takes no more texts.
 
         Raises Conflict for a day that is not due by every clock, and for a shelf of held texts for which no release is
@@ -95,23 +96,24 @@ class Deciding:
             number = len(facts.released)
             return Line("intent", "pass", f"{number} releases are in effect by every clock; nothing more is kept here")
 
-        self._mover.move(shelf, order.turn, "open", "intent", work)
+        return self._mover.move(shelf, order.turn, "open", "intent", work)
 
-    def kept(self, shelf: str, order: Order) -> None:
+    def kept(self, shelf: str, order: Order) -> State | None:
         """What holds cover is carried over; the digest says which holds that were.
 
         It begins when every entry that speaks of the shelf is signed. Raises Outage where that takes too long.
         """
         awaited = self._awaiting.entries_of(shelf, order.turn)
         if awaited is None:
-            return
+            return None
         kept = self._holds.keep(order.turn.transaction, shelf)
 
         def work(held: Held) -> Line | None:
             digest = kept.digest.hex()
             if digest != held.digest:
                 return None
-            self._covered[shelf] = (moment(held.now), kept.covered)
+            begun = self._begun.of(shelf)
+            begun.covered_at, begun.covered = moment(held.now), kept.covered
             _note(held, "intent", awaited.document())
             held.facts.holds = Holds(
                 digest,
@@ -126,9 +128,9 @@ class Deciding:
             )
             return _kept_line(held.facts.holds)
 
-        self._mover.move(shelf, order.turn, "intent", "kept", work)
+        return self._mover.move(shelf, order.turn, "intent", "kept", work)
 
-    def witnessed(self, shelf: str, order: Order) -> None:
+    def witnessed(self, shelf: str, order: Order) -> State | None:
         """The intent is inside a signed checkpoint, and cosigned where witnesses are set, or nothing further happens.
 
         Raises Outage and NotWitnessed.
@@ -136,15 +138,15 @@ class Deciding:
         intent = self._mover.entry(shelf, "intent")
         awaited = Awaited(None) if intent is None else self._awaiting.witnessed(intent, order.turn)
         if awaited is None:
-            return
+            return None
 
         def work(held: Held) -> Line:
             _note(held, "witnessed", awaited.document())
             return _witnessed_line(intent, awaited)
 
-        self._mover.move(shelf, order.turn, "kept", "witnessed", work)
+        return self._mover.move(shelf, order.turn, "kept", "witnessed", work)
 
-    def committed(self, shelf: str, order: Order) -> None:
+    def committed(self, shelf: str, order: Order) -> State | None:
         """The point of no return. Everything is counted here.
 
         Where the holds are not those of step 2 any more, or something that they keep is not where it was carried over
@@ -168,6 +170,7 @@ class Deciding:
                 facts.census = take_census(
                     connection, shelf, there.texts, numbers, records=there.records, signed=signed
                 )
+            self._begun.of(shelf).numbers = numbers.told
             facts.ring_before = ring_of(self._keyring.status())
             decision = _decision(facts.census, held.digest)
             if is_kept(shelf):
@@ -176,8 +179,11 @@ class Deciding:
             held.write("committed", decision)
             return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
-        self._mover.move(shelf, order.turn, "witnessed", "committed", work)
-        self._covered.pop(shelf, None)
+        moved = self._mover.move(shelf, order.turn, "witnessed", "committed", work)
+        if moved == "committed" and self._store.shared:
+            # Nothing brings the shelf back from here, and the index can always be thrown away: it goes meanwhile.
+            self._begun.dropping(shelf)
+        return moved
 
     def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:
         """Name the releases by which a shelf of held texts is decided about: some took effect since the intent.
@@ -187,7 +193,7 @@ class Deciding:
         begun = {each.hold for each in facts.released}
         in_force = set() if facts.holds is None else {each.id for each in facts.holds.holds}
         facts.released = releases_due.in_effect(connection, shelf, in_force)
-        if self._found(shelf)[1] != there:
+        if self._begun.of(shelf).covered != there:
             facts.unfinished = [each.hold for each in facts.released if each.hold not in begun]
 
     def _is_kept(self, shelf: str, done_at: str | None, holds: Holds, there: Covered) -> bool:
@@ -197,16 +203,12 @@ class Deciding:
         """
         if not holds.kept + holds.records_kept:
             return True
-        at, covered = self._found(shelf)
-        return at == done_at and covered.lies_in(there)
-
-    def _found(self, shelf: str) -> tuple[str, Covered]:
-        """What this process found covered, and when; nothing where it was another one or another start."""
-        return self._covered.get(shelf, ("", Covered()))
+        begun = self._begun.of(shelf)
+        return begun.covered_at == done_at and begun.covered.lies_in(there)
 
     def _no_more_held(self, connection: Connection, shelf: str, there: Covered) -> _NoMoreHeld:
         """What lies where held texts are and no hold in force covers: a hold that kept it may have ended on the way."""
-        beside = there.beside(self._found(shelf)[1])
+        beside = there.beside(self._begun.of(shelf).covered)
         return _NoMoreHeld(len(beside), len(beside - kept_leaves.told(connection, shelf)) if beside else 0)
 
     def _open_next(self, shelf: str, order: Order, cutoff: datetime) -> None:

@@ -5,26 +5,28 @@ destroyed before the state says so, the index goes before the tables, the report
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 from functools import partial
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from textkeep.archive.keyring import Keyring, shelf_secret
+from textkeep.archive.shelf import State
 from textkeep.clock import Clock
 from textkeep.ledger.log import moment
 from textkeep.retention.counting.census import UNREADABLE, Census
 from textkeep.retention.counting.recount import recount
 from textkeep.retention.holds.in_force import HoldsInForce
 from textkeep.retention.purging import evicting, releases_due
-from textkeep.retention.purging.absence import Absence, ShelfIndex
+from textkeep.retention.purging.absence import Absence
 from textkeep.retention.purging.awaiting import Awaiting
+from textkeep.retention.purging.begun import BegunShelves
 from textkeep.retention.purging.deciding import AGAIN, NAMED, sums
 from textkeep.retention.purging.destruction import Destruction, path_of
-from textkeep.retention.purging.dropping import Beside, There, count, drop, patiently
+from textkeep.retention.purging.dropping import There, count, drop, patiently
 from textkeep.retention.purging.evicting import Nodes
 from textkeep.retention.purging.moving import Held, Mover, Order
 from textkeep.retention.reports import erasing
@@ -65,7 +67,7 @@ class Destroying:
         awaiting: Awaiting,
         store: Store,
         keyring: Keyring,
-        index: ShelfIndex,
+        begun: BegunShelves,
         absence: Absence,
         chain: Chain,
         clock: Clock,
@@ -79,7 +81,7 @@ class Destroying:
         self._awaiting = awaiting
         self._store = store
         self._keyring = keyring
-        self._index = index
+        self._begun = begun
         self._absence = absence
         self._chain = chain
         self._clock = clock
@@ -88,14 +90,14 @@ class Destroying:
         self._erasures = erasures
         self._aside = ThreadPoolExecutor(1, thread_name_prefix="drop")
 
-    def shredded(self, shelf: str, order: Order) -> None:
+    def shredded(self, shelf: str, order: Order) -> State | None:
         """The secret is destroyed; once that has happened a second call changes nothing."""
         name = shelf_secret(shelf)
         decided = self._mover.entry(shelf, "committed")
         # What was decided is signed, and so beyond dispute, before anything is destroyed.
         awaited = self._awaiting.through([] if decided is None else [decided], order.turn)
         if awaited is None:
-            return
+            return None
         document = self._awaiting.stamped(awaited)
         place = None if awaited.signature is None or decided is None else awaited.signature.indices[decided]
         entry, transaction = "unknown" if place is None else str(place), order.turn.transaction
@@ -121,21 +123,22 @@ class Destroying:
                 return Line("shredded", "fail", "the secret destroyed is not the one this shelf was opened with")
             return Line("shredded", "pass", "the secret was destroyed, the ring is under a new root, a tombstone stays")
 
-        self._mover.move(shelf, order.turn, "committed", "shredded", work)
+        return self._mover.move(shelf, order.turn, "committed", "shredded", work)
 
-    def dropped(self, shelf: str, order: Order) -> None:
+    def dropped(self, shelf: str, order: Order) -> State | None:
         """The index goes; then, once their rows are counted, tables and the shelf's rows elsewhere do.
 
         A log of the database's own file is emptied. Raises Outage where readers were in the way for too long, or the
         index did not go; the shelf stays as it was then.
         """
-        with Beside(partial(self._index.drop, shelf)) as index:
+        begun = self._begun.of(shelf)
+        with self._begun.dropping(shelf) as index:
             if not self._store.shared:
                 index.ended()  # else the one writer would wait for it
 
             def work(held: Held) -> Line:
                 there = count(held.connection, shelf)
-                line, held.facts.census = _recounted(held, there, self._holds)
+                line, held.facts.census = _recounted(held, there, self._holds, begun.numbers)
                 index.ended(INDEX_SECONDS)
                 gone = drop(held.connection, self._destruction.permit(held.connection, path_of(shelf), shelf))
                 if there.texts is not None:
@@ -145,6 +148,7 @@ class Destroying:
             done = patiently(lambda: self._until_seen(shelf, order.turn, work), order.turn, index.failed)
         if done:
             self._store.settle()
+        return None
 
     def _until_seen(self, shelf: str, turn: Turn, work: Callable[[Held], Line]) -> None:
         """Move on to `dropped`, and return as soon as everybody sees it.
@@ -164,18 +168,19 @@ class Destroying:
 
         moving = self._aside.submit(self._mover.move, shelf, turn, "shredded", "dropped", told)
         moving.add_done_callback(lambda _: worked.set())
+        self._awaiting.ahead()
         worked.wait()
         while not wait([moving], LOOK_SECONDS).done:
             if self._mover.state(shelf) == "dropped":
                 return
         moving.result()
 
-    def verified(self, shelf: str, order: Order) -> None:
+    def verified(self, shelf: str, order: Order) -> State | None:
         """Every process has shown that it dropped the secret, or could not; every store is read back."""
         self._keyring.reread()  # another process may have destroyed it
         evicted = evicting.wait(self._nodes, self._generation(shelf), order.turn, self._patience)
         if evicted is None:
-            return
+            return None
         closed_at = None if evicted.waiting else self._clock()
         lines = [*self._absence.lines(shelf), evicting.line_of(evicted), self._settled()]
 
@@ -190,7 +195,7 @@ class Destroying:
                 return Line("verified", verdict, f"not shown: {', '.join(bad)}")
             return Line("verified", verdict, "opening fails, every store answers that it is gone, the sums add up")
 
-        self._mover.move(shelf, order.turn, "dropped", "verified", work)
+        return self._mover.move(shelf, order.turn, "dropped", "verified", work)
 
     def _generation(self, shelf: str) -> int:
         """The ring from which the secret was gone; the ring as it is now where that is not on record."""
@@ -208,14 +213,14 @@ class Destroying:
                 return Line("write-ahead log", "pass", "it was emptied after the tables were dropped")
         return Line("write-ahead log", "unknown", "a reader was in its way: it may hold sealed pages of dropped tables")
 
-    def reported(self, shelf: str, order: Order) -> None:
+    def reported(self, shelf: str, order: Order) -> State | None:
         """The report is written, and its digest goes into the ledger, once everything that it names is signed."""
         with self._store.reading() as connection:
             purge = found.load(connection, shelf)
             entries = named(connection, purge) if purge else {}
         awaited = self._awaiting.through([each.seq for each in entries.values()], order.turn)
         if awaited is None:
-            return
+            return None
         erased = erasing.known(self._erasures, shelf)
 
         def work(held: Held) -> Line:
@@ -235,17 +240,24 @@ class Destroying:
             )
             return REPORTED
 
-        self._mover.move(shelf, order.turn, "verified", "reported", work)
+        return self._mover.move(shelf, order.turn, "verified", "reported", work)
 
 
-def _recounted(held: Held, there: There, holds: HoldsInForce) -> tuple[Line, Census | None]:
+def _kept_texts(holds: HoldsInForce, connection: Connection, shelf: str) -> Mapping[int, frozenset[bytes]]:
+    return holds.there(connection, shelf).texts
+
+
+def _recounted(
+    held: Held, there: There, holds: HoldsInForce, decided: Mapping[int, int] | None
+) -> tuple[Line, Census | None]:
     """What the report says of the drop, and the census as it stands then."""
     census, connection, shelf = held.facts.census, held.connection, held.shelf
     gone = "index, tables and rows are dropped"
     if census is None:
         return Line("dropped", "unknown", f"{gone}; no count from before is on record"), None
     try:
-        after = recount(connection, shelf, census, there.texts or {}, lambda: holds.there(connection, shelf).texts)
+        kept = partial(_kept_texts, holds, connection, shelf)
+        after = recount(connection, shelf, census, there.texts or {}, kept, decided)
     except UNREADABLE:
         said = "a ledger entry that the decision read cannot be read any more: nobody can say what changed since"
         return Line("dropped", "fail", f"{gone}; {said}"), census

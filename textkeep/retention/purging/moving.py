@@ -78,8 +78,12 @@ class Mover:
             entry = entry_of(connection, shelf, step)
         return None if entry is None else entry.seq
 
-    def move(self, shelf: str, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]) -> None:
+    def move(
+        self, shelf: str, turn: Turn, was: State, becomes: State, work: Callable[[Held], Line | None]
+    ) -> State | None:
         """Do `work` and move on, in one transaction under the locks; back to `intent` where `work` gives no line.
+
+        Gives the state it has moved to; None where the shelf was in another one than `was`, and nothing was done.
 
         The lease comes first, then the lock of the holds, always, so that placing a hold and purging never wait for
         each other, then the shelf's: whoever accepts or indexes its texts has ended by then. Raises LeaseLost.
@@ -87,7 +91,7 @@ class Mover:
         with turn.transaction() as connection:
             digest = self._holds.digest(connection).hex()
             if self._shelves.lock(connection, [shelf], exclusive=True).get(shelf) != was:
-                return
+                return None
             now = self._clock()
             purge = found.load(connection, shelf) or found.begin(connection, shelf, Facts(), now)
             line = work(Held(connection, purge, digest, now))
@@ -95,7 +99,9 @@ class Mover:
                 purge.facts.lines[becomes] = line
                 purge.facts.at[becomes] = moment(now)
             found.save(connection, purge)
-            self._shelves.set_state(connection, shelf, "intent" if line is None else becomes)
+            moved: State = "intent" if line is None else becomes
+            self._shelves.set_state(connection, shelf, moved)
+        return moved
 
     def resume(self, shelf: str, turn: Turn) -> None:
         """Count another attempt at a shelf whose purge was cut off."""

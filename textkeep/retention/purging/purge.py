@@ -19,6 +19,7 @@ from textkeep.retention.holds.in_force import HoldsInForce
 from textkeep.retention.purging import days, releases_due
 from textkeep.retention.purging.absence import Absence, ShelfIndex
 from textkeep.retention.purging.awaiting import Awaiting
+from textkeep.retention.purging.begun import BegunShelves
 from textkeep.retention.purging.days import DayRow, ShelfState
 from textkeep.retention.purging.deciding import Deciding
 from textkeep.retention.purging.destroying import Destroying
@@ -123,6 +124,7 @@ class Purge:
         destruction = Destruction(shelves, keyring, holds, resumed)
         self._absence = Absence(store, keyring, index, destruction)
         self._runs = Runs(store, chain, clock)
+        self._begun = BegunShelves(index)
         mover = Mover(store, shelves, holds, clock)
         destroying = Destroying(
             mover,
@@ -131,7 +133,7 @@ class Purge:
             self._awaiting,
             store,
             keyring,
-            index,
+            self._begun,
             self._absence,
             chain,
             clock,
@@ -140,7 +142,7 @@ class Purge:
             erasures or NotAsked(),
         )
         self._chain = chain
-        deciding = Deciding(mover, holds, destruction, self._awaiting, store, shelves, keyring)
+        deciding = Deciding(mover, holds, destruction, self._awaiting, store, shelves, keyring, self._begun)
         self._steps = Steps(mover, deciding, destroying)
         self._leases = Leases(store, clock)
         self._leaving = threading.Event()
@@ -262,6 +264,8 @@ class Purge:
                 stops.append(_stopped(exc, shelf))
                 if exc.problem not in OF_ONE_SHELF:
                     return False
+            finally:
+                self._begun.forget(shelf)
             if order.turn.leaving:
                 stops.append(LEAVING)
                 return False

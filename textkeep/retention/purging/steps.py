@@ -9,7 +9,8 @@ from textkeep.retention.purging.deciding import Deciding
 from textkeep.retention.purging.destroying import Destroying
 from textkeep.retention.purging.moving import Mover, Order
 
-Step = Callable[[str, Order], None]
+Step = Callable[[str, Order], State | None]
+"""Takes a step, and gives the state that it has led to; None where it is to be looked for."""
 
 
 class Steps:
@@ -41,9 +42,8 @@ class Steps:
         `state` is the one it was last seen in, where the caller knows it; a step looks again under its locks.
         """
         step = self._after.get(state or self.state(shelf))
-        if step is not None:
-            step(shelf, order)
-        return self.state(shelf)
+        moved = None if step is None else step(shelf, order)
+        return moved or self.state(shelf)
 
     def resume(self, shelf: str, order: Order) -> None:
         """Count another attempt at a shelf whose purge was cut off."""

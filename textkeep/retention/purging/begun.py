@@ -1,0 +1,51 @@
+"""What this process has begun and found out about a shelf that it is purging. Nothing of it is needed after a restart:
+then it is begun, counted and looked for again."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from textkeep.errors import TextkeepError
+from textkeep.retention.holds.in_force import Covered
+from textkeep.retention.purging.absence import ShelfIndex
+from textkeep.retention.purging.dropping import Beside
+
+
+@dataclass(slots=True)
+class Begun:
+    """Of one shelf: what step 2 found covered, and when; how many rows each slice had at the decision; its index going.
+
+    `numbers` is None where they were not counted slice by slice.
+    """
+
+    covered_at: str = ""
+    covered: Covered = field(default_factory=Covered)
+    numbers: Mapping[int, int] | None = None
+    index: Beside | None = None
+
+
+class BegunShelves:
+    """Keeps it from a shelf's first step in this process to its last."""
+
+    def __init__(self, index: ShelfIndex) -> None:
+        self._index = index
+        self._begun: dict[str, Begun] = {}
+
+    def of(self, shelf: str) -> Begun:
+        """What was begun of a shelf; nothing, where it was another process or another start."""
+        return self._begun.setdefault(shelf, Begun())
+
+    def dropping(self, shelf: str) -> Beside:
+        """The drop of a shelf's index, begun where it is not at work, or done, already."""
+        begun = self.of(shelf)
+        if begun.index is None:
+            begun.index = Beside(partial(self._index.drop, shelf))
+        return begun.index
+
+    def forget(self, shelf: str) -> None:
+        """Let go of a shelf; nothing is at work for it when this returns."""
+        begun = self._begun.pop(shelf, Begun())
+        if begun.index is not None:
+            with suppress(TextkeepError):
+                begun.index.ended()
