@@ -220,7 +220,10 @@ def grant(connection: Connection, role: str, rights: Mapping[str, str]) -> None:
         connection.execute(text(f"GRANT {allowed} ON {table} TO {quoted}"))
     connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {quoted}"))
     connection.execute(
-        text(f"GRANT EXECUTE ON FUNCTION textkeep_open_shelf(TEXT), textkeep_drop_shelf(TEXT) TO {quoted}")
+        text(
+            "GRANT EXECUTE ON FUNCTION textkeep_open_shelf(TEXT), textkeep_close_shelf(TEXT), textkeep_drop_shelf(TEXT)"
+            f" TO {quoted}"
+        )
     )
     connection.execute(text("INSERT INTO grantees (role) VALUES (:role) ON CONFLICT DO NOTHING"), {"role": role})
     # Those that are open already get their rights where they are opened again.

@@ -25,12 +25,16 @@ from sqlalchemy import (
     func,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable
 
 from textkeep.store.columns import Instant, metadata
 
 _SAMPLE: Final = "sample0shelf"
+
+CLOSE_MS: Final = 300
+"""How long closing a shelf waits for those who write to it, in milliseconds."""
 
 notes = Table(
     "notes",
@@ -326,6 +330,16 @@ def create_shelf_tables(connection: Connection, shelf: str) -> None:
         return
     for statement in _creation(connection.dialect):
         connection.exec_driver_sql(statement.replace(_SAMPLE, suffix))
+
+
+def close_shelf(connection: Connection, shelf: str) -> None:
+    """Keep everybody from writing to a shelf's texts until the caller's transaction ends; PostgreSQL alone needs it.
+
+    Its function refuses for an open shelf. It waits for those who write, and fails like any lock where they take long.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET LOCAL lock_timeout = {CLOSE_MS}"))
+        connection.execute(select(func.textkeep_close_shelf(shelf)))
 
 
 def drop_shelf_tables(connection: Connection, shelf: str) -> None:

@@ -87,16 +87,22 @@ def numbers(connection: Connection, shelf: str) -> dict[int, int]:
 
 
 @contextmanager
-def numbers_beside(store: Store, connection: Connection, shelf: str) -> Iterator[Once]:
+def numbers_beside(
+    store: Store, connection: Connection, shelf: str, begun: Callable[[], Mapping[int, int] | None] = lambda: None
+) -> Iterator[Once]:
     """What gives `numbers`; where the store has readers beside a writer they are counted in the meantime.
 
-    The caller holds the shelf's lock, so that its own connection and a reader's snapshot see the same rows.
+    `begun` is a count that is at work already, and gives None where nothing came of it. The caller holds the shelf's
+    lock, so that its own connection and a reader's snapshot see the same rows.
     """
     if not store.shared:
         yield Once(partial(numbers, connection, shelf))
         return
 
-    def read() -> dict[int, int]:
+    def read() -> Mapping[int, int]:
+        told = begun()
+        if told is not None:
+            return told
         with store.reading() as reader:
             return numbers(reader, shelf)
 

@@ -1,5 +1,7 @@
-"""What this process has begun and found out about a shelf that it is purging. Nothing of it is needed after a restart:
-then it is begun, counted and looked for again."""
+"""What this process has begun and found out about a shelf that it is purging.
+
+Nothing of it is needed after a restart: then it is begun, counted and looked for again.
+"""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,20 +9,23 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from textkeep.errors import TextkeepError
+from textkeep.retention.counting.still import Still
 from textkeep.retention.holds.in_force import Covered
 from textkeep.retention.purging.absence import ShelfIndex
 from textkeep.retention.purging.dropping import Beside
+from textkeep.store.engine import Store
 
 
 @dataclass(slots=True)
 class Begun:
-    """Of one shelf: what step 2 found covered, and when; how many rows each slice had at the decision; its index going.
+    """Of one shelf: what step 2 found covered, and when; the count that stays true; its index, going.
 
-    `numbers` is None where they were not counted slice by slice.
+    `numbers` are those of the decision, None where rows were not counted slice by slice.
     """
 
     covered_at: str = ""
     covered: Covered = field(default_factory=Covered)
+    still: Still | None = None
     numbers: Mapping[int, int] | None = None
     index: Beside | None = None
 
@@ -28,13 +33,25 @@ class Begun:
 class BegunShelves:
     """Keeps it from a shelf's first step in this process to its last."""
 
-    def __init__(self, index: ShelfIndex) -> None:
+    def __init__(self, store: Store, index: ShelfIndex) -> None:
+        self._store = store
         self._index = index
         self._begun: dict[str, Begun] = {}
 
     def of(self, shelf: str) -> Begun:
         """What was begun of a shelf; nothing, where it was another process or another start."""
         return self._begun.setdefault(shelf, Begun())
+
+    def counting(self, shelf: str) -> None:
+        """Begin to count a shelf's texts, and keep them as they are, where the engine can and it is not done yet."""
+        begun = self.of(shelf)
+        if begun.still is None and self._store.shared:
+            begun.still = Still(self._store, shelf)
+
+    def counted(self, shelf: str) -> Mapping[int, int] | None:
+        """What came of that; None where nothing did, or it was not begun."""
+        still = self.of(shelf).still
+        return None if still is None else still.numbers()
 
     def dropping(self, shelf: str) -> Beside:
         """The drop of a shelf's index, begun where it is not at work, or done, already."""
@@ -46,6 +63,8 @@ class BegunShelves:
     def forget(self, shelf: str) -> None:
         """Let go of a shelf; nothing is at work for it when this returns."""
         begun = self._begun.pop(shelf, Begun())
+        if begun.still is not None:
+            begun.still.end()
         if begun.index is not None:
             with suppress(TextkeepError):
                 begun.index.ended()

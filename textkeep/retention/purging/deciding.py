@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -139,6 +140,7 @@ class Deciding:
         awaited = Awaited(None) if intent is None else self._awaiting.witnessed(intent, order.turn)
         if awaited is None:
             return None
+        self._begun.counting(shelf)  # nothing is waited for from here to the decision
 
         def work(held: Held) -> Line:
             _note(held, "witnessed", awaited.document())
@@ -162,7 +164,7 @@ class Deciding:
                 )
             if facts.holds is None or not self._destruction.may_commit(connection, facts.holds.digest):
                 return None
-            with numbers_beside(self._store, connection, shelf) as numbers:
+            with numbers_beside(self._store, connection, shelf, partial(self._begun.counted, shelf)) as numbers:
                 there = self._holds.there(connection, shelf)
                 if not self._is_kept(shelf, facts.at.get("kept"), facts.holds, there):
                     return None

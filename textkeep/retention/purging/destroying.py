@@ -137,7 +137,9 @@ class Destroying:
                 index.ended()  # else the one writer would wait for it
 
             def work(held: Held) -> Line:
-                there = count(held.connection, shelf)
+                if begun.still is not None:
+                    index.ended(INDEX_SECONDS)  # before the rows are let go of: another try would have to count them
+                there = count(held.connection, shelf, begun.still)
                 line, held.facts.census = _recounted(held, there, self._holds, begun.numbers)
                 index.ended(INDEX_SECONDS)
                 gone = drop(held.connection, self._destruction.permit(held.connection, path_of(shelf), shelf))

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, func, select, text
 
 from textkeep.archive.permit import Permit
 from textkeep.errors import Outage
-from textkeep.retention.counting import leaves
+from textkeep.retention.counting.still import Still, numbers_then
 from textkeep.retention.turn import Turn
 from textkeep.store.evidence import kept_papers, kept_slices
 from textkeep.store.tables import (
@@ -99,13 +99,16 @@ class There:
     papers: int
 
 
-def count(connection: Connection, shelf: str) -> There:
-    """Count what a shelf's tables hold, in the transaction that is to drop them."""
+def count(connection: Connection, shelf: str, still: Still | None = None) -> There:
+    """Count what a shelf's tables hold, in the transaction that is to drop them; `still` has counted its texts before.
+
+    Raises Outage where somebody who writes is in the way.
+    """
     tables = set(shelf_tables(connection, shelf))
     papers = papers_of(shelf)
     number = select(func.count()).select_from(papers)
     return There(
-        texts=leaves.numbers(connection, shelf) if texts_of(shelf).name in tables else None,
+        texts=numbers_then(connection, shelf, still) if texts_of(shelf).name in tables else None,
         papers=connection.execute(number).scalar_one() if papers.name in tables else 0,
     )
 

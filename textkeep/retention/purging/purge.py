@@ -124,7 +124,7 @@ class Purge:
         destruction = Destruction(shelves, keyring, holds, resumed)
         self._absence = Absence(store, keyring, index, destruction)
         self._runs = Runs(store, chain, clock)
-        self._begun = BegunShelves(index)
+        self._begun = BegunShelves(store, index)
         mover = Mover(store, shelves, holds, clock)
         destroying = Destroying(
             mover,

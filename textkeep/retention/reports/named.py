@@ -33,7 +33,9 @@ def entry_of(connection: Connection, shelf: str, step: str) -> Entry | None:
 
 def named(connection: Connection, purge: PurgeRow) -> dict[str, Entry]:
     """The entries that the report names, by what they are of; without those that are not there."""
-    found: dict[str, Entry | None] = {step: entry_of(connection, purge.shelf, step) for step in BEFORE}
+    written = log.entries(connection, shelf=purge.shelf, kinds=[KINDS[step] for step in BEFORE])
+    first = {entry.kind: entry for entry in reversed(written)}
+    found: dict[str, Entry | None] = {step: first.get(KINDS[step]) for step in BEFORE}
     facts = purge.facts
     kept = [] if facts.holds is None else facts.holds.holds
     if kept or facts.released:
