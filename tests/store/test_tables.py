@@ -18,6 +18,7 @@ from textkeep.store.tables import (
     papers_of,
     runs,
     shelf_tables,
+    tables_there,
     texts_of,
 )
 
@@ -84,6 +85,30 @@ def test_a_shelf_s_tables_come_and_go_as_often_as_they_are_asked_to(store: Store
         assert len(shelf_tables(connection, "2026-11-21")) == 2
         drop_shelf_tables(connection, "2026-11-21")
         assert set(inspect(connection).get_table_names()) == others
+
+
+def test_names_are_looked_up_among_the_tables_there_are_and_views_only_where_they_are_asked_for(store: Store) -> None:
+    with store.transaction() as connection:
+        create_shelf_tables(connection, "2026-11-21")
+        connection.exec_driver_sql("CREATE VIEW texts_2026_11_22 AS SELECT 1 AS one")
+        wanted = ["notes", "texts_2026_11_21", "texts_2026_11_22", "papers_2026_11_22"]
+        assert tables_there(connection, []) == set()
+        assert tables_there(connection, wanted) == {"notes", "texts_2026_11_21"}
+        assert tables_there(connection, wanted, views=True) == {"notes", "texts_2026_11_21", "texts_2026_11_22"}
+        assert shelf_tables(connection, "2026-11-22") == ["texts_2026_11_22"]
+        connection.exec_driver_sql("DROP VIEW texts_2026_11_22")
+
+
+@pytest.mark.parametrize("store", ["postgresql"], indirect=True)
+def test_a_table_of_a_schema_that_is_not_searched_is_not_there(store: Store) -> None:
+    with store.transaction() as connection:
+        connection.exec_driver_sql("CREATE SCHEMA beside")
+        connection.exec_driver_sql("CREATE TABLE beside.texts_2026_11_22 (one INTEGER)")
+        assert tables_there(connection, ["texts_2026_11_22"]) == set()
+        assert shelf_tables(connection, "2026-11-22") == []
+        connection.exec_driver_sql("SET LOCAL search_path TO beside")
+        assert shelf_tables(connection, "2026-11-22") == ["texts_2026_11_22"]
+        connection.exec_driver_sql("DROP SCHEMA beside CASCADE")
 
 
 @pytest.mark.parametrize("store", ["sqlite", "memory"], indirect=True)

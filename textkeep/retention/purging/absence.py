@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Final, Protocol, get_args
 
-from sqlalchemy import Column, bindparam, func, inspect, select
+from sqlalchemy import Column, bindparam, func, select
 
 from textkeep.archive.keyring import Keyring, Purpose, SecretDestroyed, SecretMissing, shelf_secret
 from textkeep.archive.text import HOUSE
@@ -16,7 +17,16 @@ from textkeep.retention.reports.facts import Line
 from textkeep.retention.turn import Turn
 from textkeep.store.engine import Store
 from textkeep.store.evidence import kept_papers, kept_slices
-from textkeep.store.tables import batches, papers_name, shelf_tables, shelves, slices, surveys, texts_name
+from textkeep.store.tables import (
+    batches,
+    papers_name,
+    shelf_tables,
+    shelves,
+    slices,
+    surveys,
+    tables_there,
+    texts_name,
+)
 
 PURPOSES: Final[tuple[Purpose, ...]] = get_args(Purpose)
 
@@ -69,8 +79,9 @@ class Absence:
         with self._store.reading() as connection:
             wanted = select(shelves.c.name).where(shelves.c.state == "reported").order_by(shelves.c.name)
             purged = list(connection.scalars(wanted))
-            tables = set(inspect(connection).get_table_names())
-        in_store = {name for name in purged if tables & {texts_name(name), papers_name(name)}}
+            names = {name: (texts_name(name), papers_name(name)) for name in purged}
+            tables = tables_there(connection, list(chain.from_iterable(names.values())))
+        in_store = {name for name in purged if not tables.isdisjoint(names[name])}
         in_index = self._index.shelves() & set(purged)
         for name in sorted(in_index):
             self._index.drop(name)
