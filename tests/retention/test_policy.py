@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from textkeep.archive import shelf
 from textkeep.archive.shelf import Day, expired
-from textkeep.retention.policy import LATE_BY, RETENTION, RULE, due_days, overdue_days
+from textkeep.retention.policy import LATE_BY, RETENTION, RULE, due_days, first_not_due, overdue_days
 
 MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 MS = timedelta(milliseconds=1)
@@ -54,6 +54,15 @@ def test_due_days_come_oldest_first_without_reported_ones_and_held_shelves() -> 
     held = [Standing("kept-0011223344556677-3"), Standing("house")]
     due = due_days([*names, *held], datetime(2026, 1, 1, tzinfo=UTC))
     assert [day.shelf for day in due] == ["2024-03-01", "2024-03-02"]
+
+
+@given(sent_at=MOMENTS, now=MOMENTS | MOMENTS.map(lambda at: Day.of(at).start()))
+def test_the_days_before_the_first_that_is_not_due_are_the_due_ones_by_name_too(
+    sent_at: datetime, now: datetime
+) -> None:
+    for day in (Day.of(sent_at), first_not_due(now), first_not_due(now).plus(-1)):
+        is_due = due_days([Standing(day.shelf)], now) == [day]
+        assert (day < first_not_due(now), day.shelf < first_not_due(now).shelf) == (is_due, is_due)
 
 
 def test_a_day_in_the_middle_of_its_purge_is_still_due() -> None:

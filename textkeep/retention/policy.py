@@ -13,7 +13,17 @@ import rfc8785
 
 from textkeep.archive.shelf import LATE_BY, RETENTION, Day
 
-__all__ = ["LATE_BY", "RETENTION", "RULE", "Standing", "day_of", "due_days", "overdue_days", "policy_digest"]
+__all__ = [
+    "LATE_BY",
+    "RETENTION",
+    "RULE",
+    "Standing",
+    "day_of",
+    "due_days",
+    "first_not_due",
+    "overdue_days",
+    "policy_digest",
+]
 
 RULE: Final[dict[str, Any]] = {
     "retention_days": RETENTION.days,
@@ -54,6 +64,11 @@ def due_days(shelves: Iterable[Standing], now: datetime) -> list[Day]:
     """The days whose last text is 400 days old at `now` and which are not reported yet, oldest first."""
     waiting = (day_of(shelf.name) for shelf in shelves if shelf.state != "reported")
     return sorted(day for day in waiting if day is not None and day.due() <= now)
+
+
+def first_not_due(now: datetime) -> Day:
+    """The oldest day that is not due at `now`: every day before it is. Names of days are in the order of the days."""
+    return Day.of(now - RETENTION)
 
 
 def overdue_days(shelves: Iterable[Standing], now: datetime) -> list[Day]:

@@ -1,15 +1,15 @@
 """How each day stands: what was taken, and what became of it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 
 from textkeep.archive.shelf import STATES, Day
 from textkeep.ledger.log import moment
-from textkeep.retention.policy import day_of, due_days
+from textkeep.retention.policy import day_of, due_days, first_not_due
 from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.facts import PurgeRow
 from textkeep.store.tables import shelves, slices
@@ -47,30 +47,34 @@ class ShelfState:
     state: str
 
 
-def standing(connection: Connection) -> list[ShelfState]:
-    """Every shelf's state, oldest first."""
-    rows = connection.execute(select(shelves.c.name, shelves.c.state).order_by(shelves.c.name))
-    return [ShelfState(row.name, row.state) for row in rows]
+_STANDING: Final = select(shelves.c.name, shelves.c.state).order_by(shelves.c.name)
+_NAMED: Final = _STANDING.where(shelves.c.name.in_(bindparam("wanted", expanding=True)))
+_WAITING: Final = _STANDING.where(shelves.c.state != "reported", shelves.c.name < bindparam("not_due"))
+
+
+def standing(connection: Connection, names: Collection[str] | None = None) -> list[ShelfState]:
+    """The state of every shelf, or of those of these names that there are, oldest first."""
+    if names is None:
+        return _states(connection.execute(_STANDING))
+    return _states(connection.execute(_NAMED, {"wanted": list(names)})) if names else []
 
 
 def states_of(connection: Connection, names: Collection[str]) -> tuple[ShelfState, ...]:
     """The states of shelves, in the order given."""
-    if not names:
-        return ()
-    there = {each.name: each for each in standing(connection)}
+    there = {each.name: each for each in standing(connection, names)}
     return tuple(there[name] for name in names if name in there)
 
 
 def due(connection: Connection, now: datetime) -> list[Day]:
     """The days due at `now`, oldest first."""
-    return due_days(standing(connection), now)
+    waiting = connection.execute(_WAITING, {"not_due": first_not_due(now).shelf})
+    return due_days(_states(waiting), now)
 
 
 def day_rows(connection: Connection, wanted: Collection[Day] | None = None) -> list[DayRow]:
     """How these days stand, or all that there are, oldest first."""
-    there = [(day, each.state) for each in standing(connection) if (day := day_of(each.name)) is not None]
-    if wanted is not None:
-        there = [(day, state) for day, state in there if day in wanted]
+    names = None if wanted is None else [day.shelf for day in wanted]
+    there = [(day, each.state) for each in standing(connection, names) if (day := day_of(each.name)) is not None]
     taken = _taken(connection, None if wanted is None else [day.shelf for day, state in there if state not in COUNTED])
     return [
         _counted(day, state, found.load(connection, day.shelf))
@@ -78,6 +82,10 @@ def day_rows(connection: Connection, wanted: Collection[Day] | None = None) -> l
         else _waiting(connection, day, state, taken)
         for day, state in there
     ]
+
+
+def _states(rows: Iterable[Row[tuple[str, str]]]) -> list[ShelfState]:
+    return [ShelfState(name, state) for name, state in rows]
 
 
 def _waiting(connection: Connection, day: Day, state: str, taken: Mapping[str, tuple[int, int]]) -> DayRow:
@@ -104,5 +112,7 @@ def _taken(connection: Connection, wanted: Collection[str] | None) -> dict[str, 
         func.sum(slices.c.accepted).label("accepted"),
         func.sum(slices.c.versions).label("versions"),
     ).group_by(slices.c.shelf)
+    if wanted is not None and not wanted:
+        return {}
     rows = connection.execute(sums if wanted is None else sums.where(slices.c.shelf.in_(wanted)))
     return {row.shelf: (int(row.accepted), int(row.versions)) for row in rows}
