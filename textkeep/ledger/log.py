@@ -4,8 +4,7 @@ An entry is canonical JSON (RFC 8785) of at most 4 KiB, holds handles and counts
 `ledger_entries` without a `leaf_index` until the signer integrates it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +26,14 @@ KINDS: Final = frozenset(
 """What an entry can speak of."""
 
 
+_C: Final = ledger_entries.c
+
+_STANDING: Final = select(_C.seq, _C.kind, _C.shelf, _C.entry, _C.made_at, _C.leaf_index).where(
+    or_(_C.leaf_index.is_(None), _C.leaf_index >= 0)
+)
+
+_BODY: Final = msgspec.json.Decoder()
+
 _OWN: Final = frozenset({"v", "kind", "time", "shelf"})
 """The members that every entry has and no body may replace."""
 
@@ -36,8 +43,7 @@ IN_ORDER: Final = (ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_
 """The log's order, and behind it what waits, in the order in which the signer takes it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """An entry as it was written, and where it is in the database and in the log.
 
     `seq` is given once. On SQLite it is the order of commits, from 1 without a gap. On PostgreSQL it is the order of
@@ -103,8 +109,8 @@ def _row(kind: str, body: Mapping[str, Any], now: datetime, shelf: str | None) -
 
 
 def standing() -> Select[Any]:
-    """Every entry but those that were found altered and set aside."""
-    return select(ledger_entries).where(or_(ledger_entries.c.leaf_index.is_(None), ledger_entries.c.leaf_index >= 0))
+    """Every entry but those that were found altered and set aside: the columns that `Entry` is read from."""
+    return _STANDING
 
 
 def entries(connection: Connection, *, shelf: str | None = None, kinds: Collection[str] = ()) -> list[Entry]:
@@ -114,7 +120,7 @@ def entries(connection: Connection, *, shelf: str | None = None, kinds: Collecti
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
     if kinds:
         wanted = wanted.where(ledger_entries.c.kind.in_(kinds))
-    return [_entry(row) for row in connection.execute(wanted).all()]
+    return _entries(connection.execute(wanted).all())
 
 
 def page(connection: Connection, *, shelf: str | None = None, after: int = 0, limit: int) -> list[Entry]:
@@ -122,7 +128,7 @@ def page(connection: Connection, *, shelf: str | None = None, after: int = 0, li
     wanted = standing().where(ledger_entries.c.seq > after).order_by(ledger_entries.c.seq).limit(limit)
     if shelf is not None:
         wanted = wanted.where(ledger_entries.c.shelf == shelf)
-    return [_entry(row) for row in connection.execute(wanted).all()]
+    return _entries(connection.execute(wanted).all())
 
 
 def entry_at(connection: Connection, seq: int) -> Entry | None:
@@ -134,14 +140,14 @@ def entry_at(connection: Connection, seq: int) -> Entry | None:
 def of_batch(connection: Connection, batch: str) -> list[Entry]:
     """The entries that speak of a batch: its slices, what was quarantined, what came too late."""
     wanted = standing().where(ledger_entries.c.batch == batch).order_by(*IN_ORDER)
-    return [_entry(row) for row in connection.execute(wanted).all()]
+    return _entries(connection.execute(wanted).all())
 
 
 def of_batches(connection: Connection, batches: Collection[str], kinds: Collection[str]) -> list[Entry]:
     """The entries of some kinds that speak of these batches, in the log's order."""
     c = ledger_entries.c
     wanted = standing().where(c.batch.in_(batches), c.kind.in_(kinds)).order_by(*IN_ORDER)
-    return [_entry(row) for row in connection.execute(wanted).all()]
+    return _entries(connection.execute(wanted).all())
 
 
 def canonical(connection: Connection, seq: int) -> bytes | None:
@@ -170,8 +176,12 @@ def newest(connection: Connection, kinds: Collection[str]) -> Entry | None:
 
 
 def _entry(row: Row[Any]) -> Entry:
+    return _entries([row])[0]
+
+
+def _entries(rows: Iterable[Row[Any]]) -> list[Entry]:
+    read = _BODY.decode
     try:
-        body = msgspec.json.decode(row.entry)
+        return [Entry(seq, kind, shelf, read(entry), at, place) for seq, kind, shelf, entry, at, place in rows]
     except msgspec.MsgspecError:
         raise ValueError("an entry of the ledger is no JSON") from None
-    return Entry(row.seq, row.kind, row.shelf, body, row.made_at, row.leaf_index)
