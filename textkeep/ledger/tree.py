@@ -51,16 +51,19 @@ def root(leaves: Sequence[bytes]) -> bytes:
     """
     if not leaves:
         return EMPTY
+    sha256 = hashlib.sha256  # `node_hash`, without a call for each of thousands of nodes
     level = list(leaves)
     while len(level) > 1:
-        pairs = [node_hash(level[at], level[at + 1]) for at in range(0, len(level) - 1, 2)]
+        neighbours = zip(level[::2], level[1::2], strict=False)
+        pairs = [sha256(b"\x01" + left + right).digest() for left, right in neighbours]
         level = pairs + level[len(pairs) * 2 :]
     return level[0]
 
 
 def root_of_set(members: Sequence[bytes]) -> bytes:
     """The root over the leaf hashes of `members` in bytewise order: one root for one set, however it was gathered."""
-    return root([leaf_hash(member) for member in sorted(members)])
+    sha256 = hashlib.sha256
+    return root([sha256(b"\x00" + member).digest() for member in sorted(members)])
 
 
 def full_subtrees(size: int) -> Iterator[tuple[int, int]]:
