@@ -1,20 +1,38 @@
 """Looking at the whole log again: every entry, every tile, against the tree that was signed last."""
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import BigInteger, Connection, Row, bindparam, select, type_coerce
 
-from textkeep.ledger import tiles
-from textkeep.ledger.edge import EMPTY, Edge
-from textkeep.ledger.integrating import fault_of, places
-from textkeep.ledger.paths import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, widths
+from textkeep.ledger.edge import Edge
+from textkeep.ledger.integrating import PORTION, fault_in
+from textkeep.ledger.log import moment
+from textkeep.ledger.paths import HASH_BYTES, TILE_WIDTH, widths
 from textkeep.ledger.state import Forked
-from textkeep.ledger.tree import leaf_hash
+from textkeep.ledger.tiles import TileDamaged, hashes_of
+from textkeep.ledger.tree import leaf_hash, root
+from textkeep.store.columns import instant
+from textkeep.store.evidence import tiles
+from textkeep.store.tables import ledger_entries
 
 NAMED: Final = 10
 """How many places are named."""
+
+_C: Final = ledger_entries.c
+_MADE_AT: Final = type_coerce(_C.made_at, BigInteger)
+_WITHIN: Final = (_C.leaf_index >= bindparam("first"), _C.leaf_index < bindparam("end"))
+_SIGNED: Final = (
+    select(_C.leaf_index, _C.entry, _C.kind, _C.shelf, _C.batch, _MADE_AT).where(*_WITHIN).order_by(_C.leaf_index)
+)
+_LEAVES: Final = select(tiles.c.number, tiles.c.hashes).where(
+    tiles.c.level == 0, tiles.c.number.between(bindparam("first"), bindparam("last"))
+)
+
+_Columns = tuple[int, str, str, str | None, str | None, int]
+"""Place, entry, and what stands beside it: kind, shelf, batch, microseconds since 1970."""
 
 
 @dataclass(slots=True)
@@ -38,26 +56,26 @@ class Examined:
 def examine(connection: Connection, signed: Edge) -> Examined:
     """Read every entry that was signed, and every tile."""
     seen = Examined(signed.size)
-    edge, at = EMPTY, 0
-    held: dict[int, list[bytes]] = {}
-
-    def keep(level: int, node: bytes) -> None:
-        if level and level % TILE_HEIGHT == 0:
-            held.setdefault(level // TILE_HEIGHT, []).append(node)
-
-    for rows in places(connection, 0, signed.size):
+    at = 0
+    above: list[bytes] = []
+    rest: list[bytes] = []
+    for rows in _portions(connection, signed.size):
         for row in rows:
-            seen.absent += range(at, min(row.leaf_index, at + NAMED))
-            at = row.leaf_index + 1
+            if row[0] != at:
+                seen.absent += range(at, min(row[0], at + NAMED))
+            at = row[0] + 1
         seen.found += len(rows)
-        leaves = [leaf_hash(row.entry.encode()) for row in rows]
-        edge = edge.grown(leaves, keep)
-        _compare(connection, seen, rows, leaves)
+        leaves = _look(seen, rows)
+        _compare(connection, seen, [row[0] for row in rows], leaves)
+        rest += leaves
+        whole = len(rest) - len(rest) % TILE_WIDTH
+        above += [root(rest[start : start + TILE_WIDTH]) for start in range(0, whole, TILE_WIDTH)]
+        del rest[:whole]
     if at < signed.size:
         seen.absent += range(at, min(signed.size, at + NAMED))
-    seen.root = edge.root().hex()
+    seen.root = root([*above, root(rest)] if rest else above).hex()
     seen.tiles_differ = seen.tiles_differ or not all(
-        _same(connection, level, b"".join(nodes), signed.size) for level, nodes in held.items()
+        _same(connection, level, b"".join(nodes), signed.size) for level, nodes in _levels(above)
     )
     return seen
 
@@ -85,33 +103,72 @@ def older(there: int, signed: int) -> Forked:
     )
 
 
-def _compare(connection: Connection, seen: Examined, rows: Sequence[Row[Any]], leaves: Sequence[bytes]) -> None:
-    """Hold a portion of leaves against their tiles, and columns against entries. A portion begins with a tile."""
-    told: dict[int, bytes] = {}
-    for row, leaf in zip(rows, leaves, strict=True):
-        number, within = divmod(row.leaf_index, TILE_WIDTH)
-        if number not in told:
-            told[number] = _tile(connection, seen, number)
-        if told[number][within * HASH_BYTES : (within + 1) * HASH_BYTES] != leaf:
-            seen.tiles_differ = True
-            seen.differing.append(row.leaf_index)
-        if fault_of(row) is not None:
-            seen.untrue.append(row.leaf_index)
+def _portions(connection: Connection, size: int) -> Iterator[Sequence[Row[_Columns]]]:
+    """The rows of the first `size` entries, as many as there are, in order; a portion begins with a tile."""
+    for first in range(0, size, PORTION):
+        yield connection.execute(_SIGNED, {"first": first, "end": min(first + PORTION, size)}).all()
 
 
-def _tile(connection: Connection, seen: Examined, number: int) -> bytes:
+def _look(seen: Examined, rows: Sequence[Row[_Columns]]) -> list[bytes]:
+    """The leaf of each entry; names those whose columns are not what they say. Entries of one moment are neighbours."""
+    leaves: list[bytes] = []
+    written_at: int | None = None
+    time = ""
+    for place, entry, kind, shelf, batch, made_at in rows:
+        if made_at != written_at:
+            written_at, time = made_at, moment(instant(made_at))
+        raw = entry.encode()
+        leaves.append(leaf_hash(raw))
+        if fault_in(raw, kind, shelf, batch, time) is not None:
+            seen.untrue.append(place)
+    return leaves
+
+
+def _compare(connection: Connection, seen: Examined, places: Sequence[int], leaves: Sequence[bytes]) -> None:
+    """Hold a portion of leaves against their tiles: a tile as a whole, and where it is another one by one."""
+    if not places:
+        return
+    held = _tiles(connection, seen, places[0] // TILE_WIDTH, places[-1] // TILE_WIDTH)
+    start = 0
+    for number, tile in held.items():
+        end = bisect_left(places, (number + 1) * TILE_WIDTH, start)
+        if tile != b"".join(leaves[start:end]):
+            for place, leaf in zip(places[start:end], leaves[start:end], strict=True):
+                within = place % TILE_WIDTH * HASH_BYTES
+                if tile[within : within + HASH_BYTES] != leaf:
+                    seen.tiles_differ = True
+                    seen.differing.append(place)
+        start = end
+
+
+def _tiles(connection: Connection, seen: Examined, first: int, last: int) -> dict[int, bytes]:
+    """The hashes of these tiles of leaves; none of one that is not there or too short, which is noted."""
+    there = dict(connection.execute(_LEAVES, {"first": first, "last": last}).tuples().all())
     full, width = widths(0, seen.size)
-    try:
-        return tiles.hashes_of(connection, 0, number, width if number == full else TILE_WIDTH)
-    except tiles.TileDamaged:
-        seen.tiles_differ = True
-        return b""
+    found: dict[int, bytes] = {}
+    for number in range(first, last + 1):
+        wanted = (width if number == full else TILE_WIDTH) * HASH_BYTES
+        found[number] = bytes(there.get(number, b"")[:wanted])
+        if len(found[number]) < wanted:
+            found[number] = b""
+            seen.tiles_differ = True
+    return found
+
+
+def _levels(nodes: list[bytes]) -> Iterator[tuple[int, list[bytes]]]:
+    """The levels of tiles above the leaves, each with what its tiles must hold; `nodes` are those of the first."""
+    level = 1
+    while nodes:
+        yield level, nodes
+        whole = len(nodes) - len(nodes) % TILE_WIDTH
+        nodes = [root(nodes[start : start + TILE_WIDTH]) for start in range(0, whole, TILE_WIDTH)]
+        level += 1
 
 
 def _same(connection: Connection, level: int, nodes: bytes, size: int) -> bool:
     full, width = widths(level, size)
     try:
-        held = [tiles.hashes_of(connection, level, number, TILE_WIDTH) for number in range(full)]
-        return b"".join(held) + tiles.hashes_of(connection, level, full, width) == nodes
-    except tiles.TileDamaged:
+        held = [hashes_of(connection, level, number, TILE_WIDTH) for number in range(full)]
+        return b"".join(held) + hashes_of(connection, level, full, width) == nodes
+    except TileDamaged:
         return False

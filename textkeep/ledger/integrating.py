@@ -48,6 +48,9 @@ class Members(msgspec.Struct, frozen=True):
     batch: str | None = None
 
 
+_MEMBERS: Final = msgspec.json.Decoder(Members)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """What the tree is after a portion, and the key changes among the entries that are not signed yet, in order.
@@ -158,16 +161,20 @@ def unmarked(connection: Connection, rows: Sequence[Row[Any]], first: int) -> li
 
 def fault_of(row: Row[Any]) -> str | None:
     """What is wrong with a row, or None."""
-    raw = row.entry.encode()
+    return fault_in(row.entry.encode(), row.kind, row.shelf, row.batch, moment(row.made_at))
+
+
+def fault_in(raw: bytes, kind: str, shelf: str | None, batch: str | None, time: str) -> str | None:
+    """What is wrong with an entry, given what the columns beside it say; or None."""
     if len(raw) > ENTRY_BYTES:
         return "is too long"
     try:
-        told = msgspec.json.decode(raw, type=Members)
+        told = _MEMBERS.decode(raw)
     except msgspec.MsgspecError:
         return "cannot be read"
     if told.v != 1 or told.kind not in KINDS:
         return "is of no known kind"
-    if (told.kind, told.shelf, told.batch, told.time) != (row.kind, row.shelf, row.batch, moment(row.made_at)):
+    if told.kind != kind or told.time != time or told.shelf != shelf or told.batch != batch:
         return "does not say what the columns beside it say"
     return None
 

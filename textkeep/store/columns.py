@@ -16,6 +16,11 @@ def ticks(moment: datetime) -> int:
     return (moment - _EPOCH) // _TICK
 
 
+def instant(ticks: int) -> datetime:
+    """The moment, in UTC, that is stored as so many microseconds."""
+    return _EPOCH + ticks * _TICK
+
+
 def ticks_of(seconds: float) -> int:
     """So many seconds, in the same unit."""
     return timedelta(seconds=seconds) // _TICK
