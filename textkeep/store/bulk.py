@@ -51,6 +51,7 @@ PaperValues = tuple[bytes, str, bytes, int | None, bytes, int, int, bytes]
 
 _TEXTS: Final = TextRow._fields
 _COLUMNS: Final = ", ".join(_TEXTS)
+_LEAVES: Final = "slice, org, commitment"
 _BY_TAG: Final = " ORDER BY tag, version"
 _PAPERS: Final = [column.name for column in papers_of("any").columns]
 
@@ -128,13 +129,18 @@ def texts_with_tags_of(connection: Connection, wanted: Mapping[str, Sequence[byt
         cursors = {shelf: closed.enter_context(driver.cursor(binary=True)) for shelf in wanted}
         with driver.pipeline():
             for shelf, cursor in cursors.items():
-                cursor.execute(_any_of(shelf, "tag", "bytea", _BY_TAG), (list(wanted[shelf]),))
+                cursor.execute(_any_of(shelf, _COLUMNS, "tag", "bytea", _BY_TAG), (list(wanted[shelf]),))
         return {shelf: list(map(TextRow._make, cursor.fetchall())) for shelf, cursor in cursors.items()}
 
 
 def texts_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -> list[TextRow]:
     """The rows of a shelf that came with these slices."""
     return _texts_where(connection, shelf, "slice", slices, "")
+
+
+def commitments_of_slices(connection: Connection, shelf: str, slices: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
+    """Slice, organisation and commitment of the rows of a shelf that came with these slices, slice by slice."""
+    return _rows_where(connection, shelf, _LEAVES, "slice", slices, " ORDER BY slice")
 
 
 def texts_of_org(connection: Connection, shelf: str, org: bytes, *, at_once: int) -> Iterator[TextRow]:
@@ -174,23 +180,29 @@ def _streamed(
 def _texts_where(
     connection: Connection, shelf: str, column: str, values: Sequence[bytes | int], order: str
 ) -> list[TextRow]:
+    return list(map(TextRow._make, _rows_where(connection, shelf, _COLUMNS, column, values, order)))
+
+
+def _rows_where(
+    connection: Connection, shelf: str, wanted: str, column: str, values: Sequence[bytes | int], order: str
+) -> list[tuple[Any, ...]]:
+    """Columns of the rows with these values; in this order, or where many are asked for, portion by portion."""
     if _is_postgres(connection):
         kind = "bytea" if column == "tag" else "int8"
-        statement = _any_of(shelf, column, kind, order)
         with _driver(connection).cursor(binary=True) as cursor:
-            return list(map(TextRow._make, cursor.execute(statement, (list(values),)).fetchall()))
-    found: list[TextRow] = []
+            return cursor.execute(_any_of(shelf, wanted, column, kind, order), (list(values),)).fetchall()
+    found: list[tuple[Any, ...]] = []
     for start in range(0, len(values), ASKED_AT_ONCE):
         asked = list(values[start : start + ASKED_AT_ONCE])
         asked += [asked[-1]] * ((1 << (len(asked) - 1).bit_length()) - len(asked))
         marks = ", ".join("?" * len(asked))
-        statement = f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}"  # noqa: S608
-        found += map(TextRow._make, _asked(connection, statement, asked))
+        statement = f"SELECT {wanted} FROM {texts_name(shelf)} WHERE {column} IN ({marks}){order}"  # noqa: S608
+        found += _asked(connection, statement, asked)
     return found
 
 
-def _any_of(shelf: str, column: str, kind: str, order: str) -> str:
-    return f"SELECT {_COLUMNS} FROM {texts_name(shelf)} WHERE {column} = ANY(%b::{kind}[]){order}"  # noqa: S608
+def _any_of(shelf: str, wanted: str, column: str, kind: str, order: str) -> str:
+    return f"SELECT {wanted} FROM {texts_name(shelf)} WHERE {column} = ANY(%b::{kind}[]){order}"  # noqa: S608
 
 
 def _asked(connection: Connection, statement: str, values: Sequence[bytes | int]) -> list[tuple[Any, ...]]:

@@ -4,6 +4,7 @@ Rows are counted and read by the table's own column `slice`; neither the table o
 that both can be compared with what is found here.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import compress, groupby
+from operator import itemgetter
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select
+import msgspec
+from sqlalchemy import Connection, func, select
 
-from textkeep.archive.text import leaf
 from textkeep.ledger import tree
+from textkeep.store.bulk import commitments_of_slices
 from textkeep.store.engine import Store
 from textkeep.store.tables import texts_of
 
@@ -45,8 +48,7 @@ class Once:
         return self.told
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, gc=False):
     """The set of one slice: how many rows, the root of the set of their leaves (hex), how many of each organisation."""
 
     number: int
@@ -126,17 +128,11 @@ def portions(wanted: Mapping[int, int], rows: int = PORTION) -> Iterator[list[in
 
 def members(connection: Connection, shelf: str, slices: Collection[int]) -> Iterator[tuple[int, Members]]:
     """The sets of these slices, as far as there are rows of them; at most `MOST_SLICES` are asked for."""
-    table = texts_of(shelf)
-    wanted = (
-        select(table.c.slice, table.c.org, table.c.commitment)
-        .where(table.c.slice.in_(bindparam("wanted", expanding=True)))
-        .order_by(table.c.slice)
-    )
-    rows = connection.execute(wanted, {"wanted": list(slices)}).all()
-    for slice_id, group in groupby(rows, key=lambda row: row[0]):
-        leaves: list[bytes] = []
-        owners: list[bytes] = []
-        for _, org, commitment in group:
-            leaves.append(leaf(org, commitment))
-            owners.append(org)
-        yield slice_id, Members(leaves, owners)
+    sha256 = hashlib.sha256  # `archive.text.leaf`, without a call for each of thousands of rows
+    rows = commitments_of_slices(connection, shelf, list(slices))
+    for slice_id, group in groupby(rows, key=itemgetter(0)):
+        own = list(group)
+        yield (
+            slice_id,
+            Members([sha256(org + commitment).digest() for _, org, commitment in own], [org for _, org, _ in own]),
+        )

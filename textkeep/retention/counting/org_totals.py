@@ -45,9 +45,10 @@ class Parts:
     def whole(self, found: Found, rest: Found) -> None:
         """A slice that is there as it was taken, of which `rest` goes."""
         for org, number in found.orgs.items():
-            goes, part = rest.orgs.get(org, 0), self.of[org]
+            goes, part = number if rest is found else rest.orgs.get(org, 0), self.of[org]
             part["destroyed"] += goes
-            part["kept"] += number - goes
+            if goes != number:
+                part["kept"] += number - goes
 
     def lost(self, entry: Entry, kept: int) -> None:
         """A slice that is not as it was taken, of which so many texts lie where held texts are."""
@@ -73,11 +74,13 @@ def totals(
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     moments: dict[str, list[datetime]] = defaultdict(list)
     for slice_id, entry in taken.items():
+        at = received.get(slice_id)
         for org, (texts, versions) in entry.body["orgs"].items():
-            counts[org][0] += texts
-            counts[org][1] += versions
-            if slice_id in received:
-                moments[org].append(received[slice_id])
+            count = counts[org]
+            count[0] += texts
+            count[1] += versions
+            if at is not None:
+                moments[org].append(at)
     for each in found.values():
         for org, number in each.orgs.items():
             counts[org][2] += number

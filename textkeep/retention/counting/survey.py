@@ -7,7 +7,6 @@ what its ledger entry says, are read again, and so are a few others by chance.
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -37,11 +36,14 @@ _INSERT: Final = text(
     " ON CONFLICT (slice) DO NOTHING"
 ).bindparams(bindparam("at", type_=Instant))
 
+_OF_SHELF: Final = select(surveys.c.slice, surveys.c.found, surveys.c.root, surveys.c.orgs, surveys.c.at).where(
+    surveys.c.shelf == bindparam("of_shelf")
+)
+
 _ORGS: Final = msgspec.json.Decoder(dict[str, int])
 
 
-@dataclass(frozen=True, slots=True)
-class Surveyed:
+class Surveyed(msgspec.Struct, frozen=True, gc=False):
     """What was found of a slice, and when."""
 
     found: Found
@@ -104,10 +106,10 @@ class Survey:
 def load(connection: Connection, shelf: str) -> dict[int, Surveyed]:
     """The surveys of a shelf, by slice; one that cannot be read is as good as none."""
     found = {}
-    for row in connection.execute(select(surveys).where(surveys.c.shelf == shelf)).all():
-        orgs = _orgs(row.orgs)
+    for slice_id, number, root, written, at in connection.execute(_OF_SHELF, {"of_shelf": shelf}).all():
+        orgs = _orgs(written)
         if orgs is not None:
-            found[row.slice] = Surveyed(Found(row.found, row.root.hex(), orgs), row.at)
+            found[slice_id] = Surveyed(Found(number, root.hex(), orgs), at)
     return found
 
 
