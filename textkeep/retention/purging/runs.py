@@ -47,14 +47,11 @@ class Runs:
         yesterday = Day.of(now).plus(-1)
         with turn.transaction() as connection:
             looked = notes.read_day(connection, notes.LOOKED_THROUGH)
-            if looked is None:
+            missed = [] if looked is None else _missed(connection, looked, yesterday)
+            if not missed and (looked is None or looked < yesterday):
                 notes.write(connection, notes.LOOKED_THROUGH, yesterday)
-                return []
-            had_one = _days_with_runs(connection, looked.end())
-        span = (yesterday.date - looked.date).days
-        missed = [day for day in (looked.plus(offset) for offset in range(1, span + 1)) if day not in had_one]
         made = [self._report(turn, day, now) for day in missed]
-        if span > 0:
+        if missed and missed[-1] != yesterday:
             with turn.transaction() as connection:
                 notes.write(connection, notes.LOOKED_THROUGH, yesterday)
         return made
@@ -73,5 +70,11 @@ class Runs:
         return name
 
 
-def _days_with_runs(connection: Connection, since: datetime) -> set[Day]:
-    return {Day.of(at) for at in connection.scalars(select(runs.c.started_at).where(runs.c.started_at >= since))}
+def _missed(connection: Connection, looked: Day, yesterday: Day) -> list[Day]:
+    """The days after `looked` up to `yesterday` on which there was no run, oldest first."""
+    span = (yesterday.date - looked.date).days
+    if span < 1:
+        return []
+    since = select(runs.c.started_at).where(runs.c.started_at >= looked.end())
+    had_one = {Day.of(at) for at in connection.scalars(since)}
+    return [day for day in (looked.plus(offset) for offset in range(1, span + 1)) if day not in had_one]
