@@ -53,6 +53,16 @@ class BegunShelves:
         still = self.of(shelf).still
         return None if still is None else still.numbers()
 
+    def going(self, shelf: str) -> None:
+        """Begin to drop a shelf's index while its rows are read and counted, where the engine can do both at once.
+
+        The caller holds the lock of the holds, everything that they cover is carried over, and nobody else may read
+        anything of the shelf any more: the index serves nobody. Where the decision is not taken after all, the texts
+        are there as before, and what a hold keeps of them is decided by the texts alone.
+        """
+        if self._store.shared:
+            self.dropping(shelf)
+
     def dropping(self, shelf: str) -> Beside:
         """The drop of a shelf's index, begun where it is not at work, or done, already."""
         begun = self.of(shelf)

@@ -168,6 +168,7 @@ class Deciding:
                 there = self._holds.there(connection, shelf)
                 if not self._is_kept(shelf, facts.at.get("kept"), facts.holds, there):
                     return None
+                self._begun.going(shelf)
                 signed = "witnessed" in facts.checkpoints
                 facts.census = take_census(
                     connection, shelf, there.texts, numbers, records=there.records, signed=signed
@@ -181,11 +182,7 @@ class Deciding:
             held.write("committed", decision)
             return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
-        moved = self._mover.move(shelf, order.turn, "witnessed", "committed", work)
-        if moved == "committed" and self._store.shared:
-            # Nothing brings the shelf back from here, and the index can always be thrown away: it goes meanwhile.
-            self._begun.dropping(shelf)
-        return moved
+        return self._mover.move(shelf, order.turn, "witnessed", "committed", work)
 
     def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:
         """Name the releases by which a shelf of held texts is decided about: some took effect since the intent.
