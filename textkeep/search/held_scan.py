@@ -121,13 +121,18 @@ class HeldScans:
         days = _behind(there, window)
         if not window.oldest_first:
             days.reverse()
-        walk = Scan(self._scans, org, days, plan_of, window, unindexed_since=since)
-        return HeldScan(walk, kept, plan_of, window, self._scans, self._is_looked_at)
+        still = self._is_looked_at
+        walk = Scan(self._scans, org, days, plan_of, window, unindexed_since=since, still=still)
+        return HeldScan(walk, kept, plan_of, window, self._scans, still)
 
     def _is_looked_at(self, shelf: str) -> bool:
-        with self._store.reading() as connection:
-            state = connection.execute(select(shelves.c.state).where(shelves.c.name == shelf)).scalar_one_or_none()
-        return state in LOOKED_AT
+        """Whether a shelf is looked at. A decision that is being taken about it, while its index goes, is waited for.
+
+        Where that is not taken in the end, the shelf has no index though it is looked at: a search says so then.
+        """
+        with self._store.transaction() as connection:
+            wanted = select(shelves.c.state).where(shelves.c.name == shelf).with_for_update(read=True)
+            return connection.execute(wanted).scalar_one_or_none() in LOOKED_AT
 
 
 def _in(day: Day, start: datetime | None, end: datetime | None) -> bool:

@@ -56,7 +56,8 @@ PlanOf = Callable[[str], Plan]
 class Scan:
     """One walk over the days of a search. `shelves_searched` counts those it has come to.
 
-    `unindexed_since` is when the oldest record was received that could not be found when the walk was begun.
+    `unindexed_since` is when the oldest record was received that could not be found when the walk was begun. `still`
+    says whether a day is looked at; those that are open, where it is left out.
 
     Days are asked in groups that grow, as large as the index takes them: what is common fills its page from the first
     few days, what is rare is looked for in all of them with a few questions.
@@ -71,12 +72,14 @@ class Scan:
         window: Window,
         growth: int = GROWTH,
         unindexed_since: datetime | None = None,
+        still: Callable[[str], bool] | None = None,
     ) -> None:
         self.org = org
         self.unindexed_since = unindexed_since
         self._growth = growth
         self.shelves_searched = 0
         self._scans = scans
+        self._still = still or scans.is_open
         self._days = days
         self._plan_of = plan_of
         self._window = window
@@ -123,8 +126,8 @@ class Scan:
         return plans
 
     def _without_purged(self, asked: Sequence[tuple[str, Plan]], missing: NoIndex) -> list[tuple[str, Plan]]:
-        """The plans but that of a shelf which is no longer open. Raises NoIndex again where all of them are."""
-        gone = {shelf for shelf, _ in asked if missing.shelf in (None, shelf) and not self._scans.is_open(shelf)}
+        """The plans but that of a shelf which is not looked at any more. Raises NoIndex again where all of them are."""
+        gone = {shelf for shelf, _ in asked if missing.shelf in (None, shelf) and not self._still(shelf)}
         if not gone:
             raise missing  # something of it was indexed: it must have an index
         return [each for each in asked if each[0] not in gone]
