@@ -34,7 +34,7 @@ from textkeep.retention.reports import facts as found
 from textkeep.retention.reports.chain import Chain
 from textkeep.retention.reports.erasing import Erasures
 from textkeep.retention.reports.facts import REPORTED, Line, ring_of
-from textkeep.retention.reports.named import indices, named
+from textkeep.retention.reports.named import named
 from textkeep.retention.reports.overdue import overdue
 from textkeep.retention.reports.report import day_report, verdict_of
 from textkeep.retention.turn import Turn
@@ -148,9 +148,10 @@ class Destroying:
                 return line
 
             done = patiently(lambda: self._until_seen(shelf, order.turn, work), order.turn, index.failed)
-        if done:
-            self._store.settle()
-        return None
+        if not done:
+            return None
+        self._store.settle()
+        return "dropped"
 
     def _until_seen(self, shelf: str, turn: Turn, work: Callable[[Held], Line]) -> None:
         """Move on to `dropped`, and return as soon as everybody sees it.
@@ -223,6 +224,8 @@ class Destroying:
         awaited = self._awaiting.through([each.seq for each in entries.values()], order.turn)
         if awaited is None:
             return None
+        signed = awaited.signature
+        places = {} if signed is None else {name: signed.indices[each.seq] for name, each in entries.items()}
         erased = erasing.known(self._erasures, shelf)
 
         def work(held: Held) -> Line:
@@ -231,7 +234,7 @@ class Destroying:
             document = awaited.document()
             if document is not None:
                 facts.checkpoints["reported"] = document
-                facts.indices = indices(named(held.connection, held.purge))
+                facts.indices = places
             finished = [each for each in facts.released if each.hold not in facts.unfinished]
             releases_due.done(held.connection, held.shelf, finished, held.now)
             self._chain.put(
