@@ -4,11 +4,13 @@ import json
 from datetime import datetime
 
 import pytest
+from sqlalchemy import select
 
 from tests.housing import NOON, House, event
 from textkeep.archive.batch import Batch, Incoming
-from textkeep.store.bulk import texts_with_tags, texts_with_tags_of
+from textkeep.store.bulk import commitments_of_slices, texts_of_slices, texts_with_tags, texts_with_tags_of
 from textkeep.store.engine import Vanished
+from textkeep.store.tables import slices
 
 DAYS = ("2026-11-18", "2026-11-19", "2026-11-20")
 ABSENT = "2026-11-17"
@@ -43,6 +45,19 @@ def test_texts_of_many_shelves_are_those_of_each(house: House) -> None:
     assert together == one_by_one
     assert {shelf: len(rows) for shelf, rows in together.items()} == {**dict.fromkeys(DAYS, 12), ABSENT: 0}
     assert [row.version for row in together[DAYS[0]]].count(2) == 2
+
+
+@pytest.mark.parametrize("others", [0, 1000])
+def test_commitments_come_slice_by_slice_and_are_those_of_the_texts(house: House, others: int) -> None:
+    taken(house)
+    with house.store.reading() as connection:
+        there = list(connection.scalars(select(slices.c.id).where(slices.c.shelf == DAYS[0])))
+        wanted = [*there, *range(others)]
+        found = commitments_of_slices(connection, DAYS[0], wanted)
+        rows = texts_of_slices(connection, DAYS[0], wanted)
+        assert commitments_of_slices(connection, DAYS[0], []) == []
+    assert sorted(found) == sorted((row.slice, row.org, row.commitment) for row in rows)
+    assert (len(found), [each[0] for each in found]) == (12, sorted(each[0] for each in found))
 
 
 @pytest.mark.parametrize("house", ["postgresql"], indirect=True)
