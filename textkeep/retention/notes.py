@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, bindparam, delete, select, text
 
 from textkeep.archive.shelf import Day
 from textkeep.errors import Unsound
@@ -18,6 +18,8 @@ CONFIRMED_THROUGH: Final = "purge-confirmed-through"
 LOOKED_THROUGH: Final = "purge-looked-through"
 """The last day of which it is settled whether it had a purge run."""
 
+_READ: Final = select(notes.c.value).where(notes.c.name == bindparam("named"))
+_READ_LOCKED: Final = _READ.with_for_update()
 _WRITE: Final = text(
     "INSERT INTO notes (name, value) VALUES (:name, :value) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
 )
@@ -58,5 +60,4 @@ def write(connection: Connection, name: str, value: datetime | Day | None) -> No
 
 
 def _read(connection: Connection, name: str, lock: bool = False) -> str | None:
-    wanted = select(notes.c.value).where(notes.c.name == name)
-    return connection.execute(wanted.with_for_update() if lock else wanted).scalar_one_or_none()
+    return connection.execute(_READ_LOCKED if lock else _READ, {"named": name}).scalar_one_or_none()

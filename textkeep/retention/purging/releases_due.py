@@ -6,9 +6,9 @@ say the organisation of, is due with any release since it was opened.
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from textkeep.archive.shelf import Generation, is_kept
 from textkeep.archive.text import HOUSE
@@ -17,6 +17,11 @@ from textkeep.retention.holds.rows import in_force
 from textkeep.retention.reports.facts import Released
 from textkeep.store.evidence import holds, releases
 from textkeep.store.tables import shelves
+
+_LEFT: Final = select(shelves.c.name, shelves.c.state).where(shelves.c.due_at.is_(None), shelves.c.state != "reported")
+_NOT_DONE: Final = select(releases.c.hold, releases.c.org).where(
+    releases.c.effective_at <= bindparam("cutoff"), releases.c.done_at.is_(None)
+)
 
 
 def due(connection: Connection, shelf: str, cutoff: datetime) -> list[Released]:
@@ -50,10 +55,9 @@ def shelves_due(connection: Connection, cutoff: datetime) -> list[str]:
     Of an organisation only its oldest generation that is not reported: the next one is where its survivors go.
     """
     oldest: dict[bytes, tuple[Generation, str]] = {}
-    for name, state in connection.execute(select(shelves.c.name, shelves.c.state).where(shelves.c.due_at.is_(None))):
-        if state != "reported" and is_kept(name):
-            found = Generation.named(name)
-            oldest[found.org] = min(oldest.get(found.org, (found, state)), (found, state))
+    for name, state in _generations_left(connection):
+        found = Generation.named(name)
+        oldest[found.org] = min(oldest.get(found.org, (found, state)), (found, state))
     chosen = [
         found.shelf for found, state in oldest.values() if state != "open" or due(connection, found.shelf, cutoff)
     ]
@@ -73,12 +77,18 @@ def done(connection: Connection, shelf: str, released: Iterable[Released], now: 
 
 def without_shelf(connection: Connection, cutoff: datetime, now: datetime) -> None:
     """Note that releases of organisations of which nothing was ever held are done."""
-    names = connection.scalars(select(shelves.c.name).where(shelves.c.due_at.is_(None), shelves.c.state != "reported"))
-    held = {Generation.named(name).org for name in names if is_kept(name)}
-    waiting = select(releases).where(releases.c.effective_at <= cutoff, releases.c.done_at.is_(None))
-    idle = [row.hold for row in connection.execute(waiting) if bytes(row.org) not in held]
+    waiting = connection.execute(_NOT_DONE, {"cutoff": cutoff}).tuples().all()
+    if not waiting:
+        return
+    held = {Generation.named(name).org for name, _ in _generations_left(connection)}
+    idle = [hold for hold, org in waiting if bytes(org) not in held]
     if idle:
         connection.execute(update(releases).where(releases.c.hold.in_(idle)).values(done_at=now))
+
+
+def _generations_left(connection: Connection) -> list[tuple[str, str]]:
+    """Name and state of the shelves of held texts that are not reported."""
+    return [(name, state) for name, state in connection.execute(_LEFT).tuples() if is_kept(name)]
 
 
 def _released(row: Row[Any]) -> Released:
