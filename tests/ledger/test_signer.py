@@ -10,7 +10,7 @@ from sqlalchemy import Connection, event, update
 
 from tests.engines.databases import Prepared
 from tests.housing import SetClock
-from tests.ledger.signing import ORIGIN, Signing
+from tests.ledger.signing import ORIGIN, Document, Signing
 from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.ledger import checkpoints, proving, tree
 from textkeep.ledger.key_change import KeyLost, signed_change, signed_loss
@@ -239,6 +239,40 @@ def test_a_signer_that_was_overtaken_between_integrating_and_signing_signs_nothi
     alone.document.before = meanwhile
     assert slow.step() is None
     assert check_line(alone) == newest(alone).size == 4
+
+
+class _Late(Document):
+    """What was read comes late: others had the time to do something in between, once."""
+
+    def __init__(self, content: bytes | None, meanwhile: Callable[[], object]) -> None:
+        super().__init__(content)
+        self._meanwhile = [meanwhile]
+
+    def read(self) -> bytes | None:
+        content = super().read()
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return content
+
+
+def test_a_signer_that_was_overtaken_before_it_had_the_lease_takes_no_state_for_put_back(alone: Signing) -> None:
+    alone.append(1)
+    quick = alone.signer()
+    quick.keep_up()
+
+    def meanwhile() -> None:
+        other = alone.signer()
+        other.keep_up()
+        other.close()
+
+    quick.close()
+    alone.append(1)
+    alone.document = _Late(alone.document.content, meanwhile)
+    slow = alone.signer()
+    assert slow.step() is None
+    assert [each.kind for each in alone.entries()] == ["token", "token"]
+    alone.append(1)
+    assert slow.keep_up() == check_line(alone) == 3
 
 
 def test_two_signers_at_once_sign_one_line(blank_postgres: Prepared, clock: SetClock) -> None:

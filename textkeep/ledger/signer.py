@@ -260,32 +260,32 @@ class Signer:
         return seen
 
     def _signed(self, known: Known) -> Checkpoint | None:
-        state = known.state
         with self._working() as connection:
-            forward = self._agreed(connection, state)
-            part = integrate(connection, state.tree(), self._portion) if forward is None else None
+            forward = self._agreed(connection, known)
+            part = integrate(connection, known.state.tree(), self._portion) if forward is None else None
         self._more = part is None or part.more
         if forward is not None:
             self._swapped(known, forward)
             return Checkpoint(forward.origin, forward.size, bytes.fromhex(forward.root))
-        if part is None or part.edge.size == state.size:
+        if part is None or part.edge.size == known.state.size:
             return None
-        signed = self._swapped(known, self._sign(state, part)).state
+        signed = self._swapped(known, self._sign(known.state, part)).state
         self._publish(signed)
         return Checkpoint(signed.origin, signed.size, bytes.fromhex(signed.root))
 
-    def _agreed(self, connection: Connection, state: State) -> State | None:
+    def _agreed(self, connection: Connection, known: Known) -> State | None:
         """See that the database goes with the state; gives a newer state where that is behind the database.
 
-        What was signed and not published, and tiles that were damaged, are mended on the way. Raises Forked.
+        What was signed and not published, and damaged tiles, are mended on the way. Raises Forked and LeaseLost.
         """
-        newest = checkpoints.largest(connection)
+        state, newest = known.state, checkpoints.largest(connection)
         if newest is not None and newest > state.size:
+            if self._states.read() != known.document:  # read before the lease was had, and another one has signed since
+                raise LeaseLost("another signer was quicker; nothing of this step was done")
             forward = brought_forward(connection, state, self._keys.own())
             told_forward(connection, state, forward, self._clock())
             return forward
-        there = integrated(connection)
-        if there < state.size:
+        if (there := integrated(connection)) < state.size:
             raise older(there, state.size)
         if not has_edge(connection, state.tree()):
             demand(examine(connection, state.tree()), state.tree())
@@ -351,7 +351,7 @@ class Signer:
         if newest is None or newest <= known.state.size:
             return known
         with self._refusing(known), self._working() as connection:
-            forward = self._agreed(connection, known.state)
+            forward = self._agreed(connection, known)
         return known if forward is None else self._swapped(known, forward)
 
     def _with_a_key(self, known: Known) -> Known:
