@@ -9,8 +9,8 @@ of the machines do not matter.
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from textkeep.clock import Clock
 from textkeep.errors import Conflict
@@ -39,11 +39,19 @@ class Leases:
 
     def take(self, name: str, holder: str, seconds: float) -> bool:
         """Take a lease, or take it again; False where another holder has it and it has not ended."""
-        try:
-            with self._store.transaction() as connection:
-                return self._taken(connection, name, holder, seconds)
-        except IntegrityError:  # another process was quicker by a moment
-            return False
+        with self._store.transaction() as connection:
+            return self.taken(connection, name, holder, seconds)
+
+    def taken(self, connection: Connection, name: str, holder: str, seconds: float) -> bool:
+        """Take a lease like `take`, in the caller's transaction, and keep every other holder out until that ends."""
+        until = self._from_now(seconds)
+        insert = postgresql.insert(leases) if self._store.shared else sqlite.insert(leases)
+        made = insert.values(name=name, holder=holder, until=until).on_conflict_do_update(
+            index_elements=[leases.c.name],
+            set_={"holder": holder, "until": until},  # told anew: the clock went on while another one was in the way
+            where=or_(leases.c.holder == holder, leases.c.until <= self._from_now(0)),
+        )
+        return connection.execute(made.returning(leases.c.name)).first() is not None
 
     def hold(self, connection: Connection, name: str, holder: str, seconds: float) -> None:
         """Renew a lease in the caller's transaction, and keep every other holder out until that ends.
@@ -66,25 +74,14 @@ class Leases:
 
     def holder(self, connection: Connection, name: str) -> str | None:
         """Who has a lease that has not ended, or None."""
-        row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-        return row.holder if row is not None and row.until > self._now(connection) else None
+        wanted = select(leases.c.holder).where(leases.c.name == name, leases.c.until > self._from_now(0))
+        return connection.execute(wanted).scalar_one_or_none()
 
     def clear(self) -> None:
         """End every lease: where one process has the whole archive, whoever held one is gone."""
         with self._store.transaction() as connection:
             connection.execute(delete(leases))
 
-    def _taken(self, connection: Connection, name: str, holder: str, seconds: float) -> bool:
-        row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
-        now = self._now(connection)
-        until = now + timedelta(seconds=seconds)
-        if row is None:
-            connection.execute(insert(leases).values(name=name, holder=holder, until=until))
-            return True
-        if row.holder != holder and row.until > now:
-            return False
-        connection.execute(update(leases).where(leases.c.name == name).values(holder=holder, until=until))
-        return True
-
-    def _now(self, connection: Connection) -> datetime:
-        return postgres.now(connection) if self._store.shared else self._clock()
+    def _from_now(self, seconds: float) -> ColumnElement[int] | datetime:
+        """So many seconds after now: on PostgreSQL when the server comes to it."""
+        return postgres.from_now(seconds) if self._store.shared else self._clock() + timedelta(seconds=seconds)
