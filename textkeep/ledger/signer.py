@@ -379,21 +379,9 @@ class Signer:
 
     @contextmanager
     def _working(self) -> Iterator[Connection]:
-        """A transaction under the signer's lease. Raises LeaseLost where another signer has it."""
-        if self._has_lease:
-            with self._store.transaction() as connection:
-                if self._holds(connection):
-                    yield connection
-                    return
-        self._has_lease = self._leases.take(LEASE, self._holder, self._seconds)
-        if not self._has_lease:
-            raise LeaseLost("another signer is at work")
+        """A transaction under the signer's lease, taken or renewed by it. Raises LeaseLost where another one has it."""
         with self._store.transaction() as connection:
-            self._leases.hold(connection, LEASE, self._holder, self._seconds)
+            self._has_lease = self._leases.taken(connection, LEASE, self._holder, self._seconds)
+            if not self._has_lease:
+                raise LeaseLost("another signer is at work")
             yield connection
-
-    def _holds(self, connection: Connection) -> bool:
-        with suppress(LeaseLost):
-            self._leases.hold(connection, LEASE, self._holder, self._seconds)
-            return True
-        return False
