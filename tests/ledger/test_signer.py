@@ -13,6 +13,7 @@ from tests.housing import SetClock
 from tests.ledger.signing import ORIGIN, Document, Signing
 from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.ledger import checkpoints, proving, tree
+from textkeep.ledger.integrating import assign, not_signed
 from textkeep.ledger.key_change import KeyLost, signed_change, signed_loss
 from textkeep.ledger.keys import Keys
 from textkeep.ledger.note import Checkpoint, Verifier, opened, parse
@@ -82,6 +83,23 @@ def test_a_backlog_is_signed_in_portions_of_one_line(signing: Signing) -> None:
     assert not signer.idle()
     assert signer.keep_up() == 258
     assert check_line(signing) == 258
+
+
+def test_a_portion_counts_those_that_wait_and_not_those_that_are_placed_or_set_aside(signing: Signing) -> None:
+    signing.append(3)
+    signing.signer().keep_up()
+    aside, *placed = signing.append(4)
+    waiting = signing.append(3)
+    with signing.store.transaction() as connection:
+        assign(connection, [(aside, -1), *((seq, at) for at, seq in enumerate(placed, 3))])
+    with signing.store.reading() as connection:
+        found = not_signed(connection, 3, portion=2)
+        nothing = not_signed(connection, 0, portion=9)
+    assert found.last is not None
+    assert found.last.leaf_index == 2
+    assert [row.seq for row in found.placed] == placed
+    assert ([row.seq for row in found.waiting], found.full) == (waiting[:2], True)
+    assert (nothing.last, len(nothing.placed), len(nothing.waiting), nothing.full) == (None, 6, 3, False)
 
 
 def test_the_state_and_its_key_outlive_the_process(signing: Signing) -> None:

@@ -94,9 +94,9 @@ def test_a_tile_that_is_too_short_is_told_and_made_anew(one_store: Store) -> Non
         edge = tiles.append(connection, EMPTY, leaves(300))
         connection.execute(update(table).where(table.c.level == 0, table.c.number == 0).values(hashes=bytes(32)))
         with pytest.raises(tiles.TileDamaged):
-            tiles.TileHashes(connection, 300).read(0, 100)
+            tiles.TileHashes(tiles.Stored(connection), 300).read(0, 100)
         assert tiles.rewrite(connection, [leaves(128), leaves(172, 128)]) == edge
-        assert tiles.TileHashes(connection, 300).read(0, 100) == leaves(1, 100)[0]
+        assert tiles.TileHashes(tiles.Stored(connection), 300).read(0, 100) == leaves(1, 100)[0]
 
 
 def test_proofs_made_from_tiles_are_those_of_the_tree(one_store: Store) -> None:
@@ -104,10 +104,10 @@ def test_proofs_made_from_tiles_are_those_of_the_tree(one_store: Store) -> None:
     with one_store.transaction() as connection:
         tiles.append(connection, EMPTY, everything)
         for size, index in ((1000, 0), (1000, 999), (700, 300), (256, 255), (513, 512), (1, 0)):
-            path = tree.inclusion_path(tiles.TileHashes(connection, size), index, size)
+            path = tree.inclusion_path(tiles.TileHashes(tiles.Stored(connection), size), index, size)
             tree.check_inclusion(everything[index], index, size, path, tree.root(everything[:size]))
         for old, new in ((1, 1000), (256, 512), (300, 999)):
-            steps = tree.consistency_path(tiles.TileHashes(connection, new), old, new)
+            steps = tree.consistency_path(tiles.TileHashes(tiles.Stored(connection), new), old, new)
             tree.check_consistency(old, new, tree.root(everything[:old]), tree.root(everything[:new]), steps)
 
 

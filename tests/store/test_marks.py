@@ -9,7 +9,8 @@ from sqlalchemy import select, text
 from textkeep.errors import Outage, Unsound
 from textkeep.ledger import log
 from textkeep.ledger.edge import EMPTY
-from textkeep.ledger.integrating import integrate
+from textkeep.ledger.integrating import integrate, not_signed
+from textkeep.ledger.tiles import Stored
 from textkeep.store.engine import Store
 from textkeep.store.marks import Marks, carried
 from textkeep.store.tables import ledger_entries
@@ -28,7 +29,7 @@ def write(store: Store, *days: int) -> None:
 
 def integrated(store: Store) -> int:
     with store.transaction() as connection:
-        return integrate(connection, EMPTY).edge.size
+        return integrate(connection, EMPTY, not_signed(connection, EMPTY.size), Stored(connection)).edge.size
 
 
 def test_entries_are_marked_and_readers_see_snapshots_as_before(store: Store) -> None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, literal, select, text, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, func, literal, select, text, union_all, update
 
 from textkeep.errors import Unsound
 from textkeep.ledger import tiles
 from textkeep.ledger.edge import Edge
 from textkeep.ledger.log import ENTRY_BYTES, KINDS, moment
 from textkeep.ledger.state import Forked
+from textkeep.ledger.tiles import Stored, TileDamaged, TileHashes
 from textkeep.ledger.tree import leaf_hash
 from textkeep.store.marks import carried
 from textkeep.store.tables import ledger_entries
@@ -24,9 +25,9 @@ KEY_CHANGE: Final = "key-change"
 _C = ledger_entries.c
 _ROWS: Final = select(ledger_entries)
 _WAITING: Final = _ROWS.where(_C.leaf_index.is_(None)).order_by(_C.seq).limit(bindparam("portion"))
-_BEYOND: Final = _ROWS.where(_C.leaf_index >= bindparam("size")).order_by(_C.leaf_index)
+_FROM: Final = _ROWS.where(_C.leaf_index >= bindparam("first")).order_by(_C.leaf_index)
+_NOT_SIGNED: Final = union_all(*(select(each.subquery()) for each in (_FROM, _WAITING)))
 _LAST: Final = select(func.max(_C.leaf_index))
-_ENTRY_AT: Final = select(_C.entry).where(_C.leaf_index == bindparam("place"))
 _ASSIGN_MANY: Final = text(
     "UPDATE ledger_entries SET leaf_index = CAST(:first AS bigint) + told.at - 1"
     " FROM unnest(CAST(:seqs AS bigint[])) WITH ORDINALITY AS told(seq, at) WHERE ledger_entries.seq = told.seq"
@@ -52,6 +53,19 @@ _MEMBERS: Final = msgspec.json.Decoder(Members)
 
 
 @dataclass(frozen=True, slots=True)
+class NotSigned:
+    """The last entry that is signed, if it is there, the entries that have places behind it, and the next that wait.
+
+    `full` says that these were as many as were asked for, so that others may wait behind them.
+    """
+
+    last: Row[Any] | None
+    placed: Sequence[Row[Any]]
+    waiting: Sequence[Row[Any]]
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What the tree is after a portion, and the key changes among the entries that are not signed yet, in order.
 
@@ -74,42 +88,51 @@ def waits(connection: Connection) -> bool:
     return connection.execute(select(literal(1)).where(_C.leaf_index.is_(None)).limit(1)).first() is not None
 
 
-def integrate(connection: Connection, signed: Edge, portion: int = PORTION) -> Part:
+def not_signed(connection: Connection, size: int, portion: int = PORTION) -> NotSigned:
+    """What there is beyond the `size` entries that are signed: of those that wait a portion, the first come first."""
+    found = connection.execute(_NOT_SIGNED, {"first": max(size - 1, 0), "portion": portion}).all()
+    placed = sorted((row for row in found if row.leaf_index is not None), key=lambda row: row.leaf_index)
+    waiting = sorted((row for row in found if row.leaf_index is None), key=lambda row: row.seq)
+    last = placed.pop(0) if placed and placed[0].leaf_index == size - 1 else None
+    return NotSigned(last, placed, waiting, len(waiting) >= portion)
+
+
+def integrate(connection: Connection, signed: Edge, found: NotSigned, stored: Stored) -> Part:
     """Give the next waiting entries their place behind what is there, and the tiles their hashes.
 
-    `signed` is the tree of the last checkpoint; what is integrated beyond it and not signed is counted in. The caller
-    holds the signer's lease. Raises Forked where the places beyond the checkpoint are not those that come next, Unsound
-    for an entry that the house, or this service, does not write.
+    `signed` is the tree of the last checkpoint, whose tiles are there; what is integrated beyond it and not signed is
+    counted in. The caller holds the signer's lease. Raises Forked where the places beyond the checkpoint are not those
+    that come next, Unsound for an entry that the house, or this service, does not write.
     """
-    left = list(connection.execute(_BEYOND, {"size": signed.size}))
+    left, new = found.placed, found.waiting
     if [row.leaf_index for row in left] != list(range(signed.size, signed.size + len(left))):
         raise Forked("entries stand in places that nobody gave them")
     edge = signed.grown(_leaves(left))
-    if left and not _has_tiles(connection, edge):
+    if left and not has_edge(stored, edge, left[-1]):
         remake(connection, edge.size)
-    new = list(connection.execute(_WAITING, {"portion": portion}))
+        stored = Stored(connection)
     for row in new:
         check_form(row)
     check_marks(connection, (*left, *new), signed.size)
-    grown = tiles.append(connection, edge, _leaves(new))
+    grown = tiles.append(connection, edge, _leaves(new), stored)
     _assign(connection, [row.seq for row in new], edge.size)
     changes = tuple(msgspec.json.decode(row.entry) for row in (*left, *new) if row.kind == KEY_CHANGE)
-    return Part(grown, changes, len(new) >= portion)
+    return Part(grown, changes, found.full)
 
 
-def has_edge(connection: Connection, signed: Edge) -> bool:
-    """Whether the tiles have this right edge, and the last entry is the one that they end with."""
-    if not signed.size:
+def has_edge(stored: Stored, edge: Edge, last: Row[Any] | None) -> bool:
+    """Whether the tiles have this right edge, and `last` is the entry that they end with."""
+    if not edge.size:
         return True
-    last = connection.execute(_ENTRY_AT, {"place": signed.size - 1}).scalar_one_or_none()
-    hashes = tiles.TileHashes(connection, signed.size)
+    stored.at_edge(edge.size)
+    hashes = TileHashes(stored, edge.size)
     try:
         return (
             last is not None
-            and tiles.edge_of(hashes, signed.size) == signed
-            and hashes.read(0, signed.size - 1) == leaf_hash(last.encode())
+            and tiles.edge_of(hashes, edge.size) == edge
+            and hashes.read(0, edge.size - 1) == leaf_hash(last.entry.encode())
         )
-    except tiles.TileDamaged:
+    except TileDamaged:
         return False
 
 
@@ -194,10 +217,3 @@ def _assign(connection: Connection, seqs: Sequence[int], first: int) -> None:
 
 def _leaves(rows: Sequence[Row[Any]]) -> list[bytes]:
     return [leaf_hash(row.entry.encode()) for row in rows]
-
-
-def _has_tiles(connection: Connection, edge: Edge) -> bool:
-    try:
-        return tiles.edge_at(connection, edge.size) == edge
-    except tiles.TileDamaged:
-        return False

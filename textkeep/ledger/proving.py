@@ -10,7 +10,7 @@ from textkeep.errors import Conflict, Unsound
 from textkeep.ledger import checkpoints, tree
 from textkeep.ledger.checkpoints import Published
 from textkeep.ledger.proof import proof_of
-from textkeep.ledger.tiles import TileDamaged, TileHashes
+from textkeep.ledger.tiles import Stored, TileDamaged, TileHashes
 from textkeep.store.tables import ledger_entries
 
 AT_ONCE: Final = 500
@@ -72,7 +72,7 @@ def proof(connection: Connection, seq: int) -> bytes:
     if published is None:
         raise Pending("no signed checkpoint holds the entry yet")
     try:
-        path = tree.inclusion_path(TileHashes(connection, published.size), row.leaf_index, published.size)
+        path = tree.inclusion_path(TileHashes(Stored(connection), published.size), row.leaf_index, published.size)
     except TileDamaged:
         raise Unsound(
             "the ledger's tiles are damaged", remedy="The next check of the ledger makes them anew: ask again then."

@@ -21,9 +21,9 @@ from sqlalchemy import Connection
 from textkeep.clock import Clock
 from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.ledger import checkpoints, key_lost, log
-from textkeep.ledger.edge import EMPTY
+from textkeep.ledger.edge import EMPTY, Edge
 from textkeep.ledger.examining import Examined, demand, examine, older
-from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, integrated, remake, waits
+from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, integrated, not_signed, remake, waits
 from textkeep.ledger.key_change import KeyChange, signed_change
 from textkeep.ledger.keys import Keys, becomes
 from textkeep.ledger.log import moment
@@ -33,6 +33,7 @@ from textkeep.ledger.passing import brought_forward, told_forward
 from textkeep.ledger.published import Source
 from textkeep.ledger.restoring import PutBack, copied, put_back, told_resumed
 from textkeep.ledger.state import Forked, KeyMissing, Refused, State, StateStore, noted, read_state, state_of
+from textkeep.ledger.tiles import Stored
 from textkeep.store.engine import Store
 from textkeep.store.leases import LeaseLost, Leases
 
@@ -262,7 +263,7 @@ class Signer:
     def _signed(self, known: Known) -> Checkpoint | None:
         with self._working() as connection:
             forward = self._agreed(connection, known)
-            part = integrate(connection, known.state.tree(), self._portion) if forward is None else None
+            part = self._integrated(connection, known.state.tree()) if forward is None else None
         self._more = part is None or part.more
         if forward is not None:
             self._swapped(known, forward)
@@ -276,7 +277,7 @@ class Signer:
     def _agreed(self, connection: Connection, known: Known) -> State | None:
         """See that the database goes with the state; gives a newer state where that is behind the database.
 
-        What was signed and not published, and damaged tiles, are mended on the way. Raises Forked and LeaseLost.
+        What was signed and not published is published on the way. Raises Forked and LeaseLost.
         """
         state, newest = known.state, checkpoints.largest(connection)
         if newest is not None and newest > state.size:
@@ -287,12 +288,18 @@ class Signer:
             return forward
         if (there := integrated(connection)) < state.size:
             raise older(there, state.size)
-        if not has_edge(connection, state.tree()):
-            demand(examine(connection, state.tree()), state.tree())
-            remake(connection, there)
         if newest is None or newest < state.size:
             self._put(connection, state)
         return None
+
+    def _integrated(self, connection: Connection, signed: Edge) -> Part:
+        """What the next portion makes of the signed tree. Tiles that were damaged are made anew. Raises Forked."""
+        found, stored = not_signed(connection, signed.size, self._portion), Stored(connection)
+        if not has_edge(stored, signed, found.last):
+            demand(examine(connection, signed), signed)
+            remake(connection, integrated(connection))
+            stored = Stored(connection)
+        return integrate(connection, signed, found, stored)
 
     def _sign(self, state: State, part: Part) -> State:
         keys = [self._key(state.key)]

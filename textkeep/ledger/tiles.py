@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from textkeep.ledger.edge import EMPTY, Edge
-from textkeep.ledger.paths import HASH_BYTES, TILE_HEIGHT, TILE_WIDTH, widths
+from textkeep.ledger.paths import HASH_BYTES, MOST_LEVEL, TILE_HEIGHT, TILE_WIDTH, widths
 from textkeep.ledger.tree import full_subtrees, root
 from textkeep.store.evidence import tiles
 
@@ -23,6 +23,7 @@ CACHED: Final = 1024
 _HASHES: Final = select(tiles.c.hashes).where(
     tiles.c.level == bindparam("of_level"), tiles.c.number == bindparam("wanted")
 )
+_TILES: Final = select(tiles.c.level, tiles.c.number, tiles.c.hashes)
 
 Tile = tuple[int, int]
 """Level and number."""
@@ -32,11 +33,13 @@ class TileDamaged(Exception):
     """A tile is not there, or holds fewer hashes than the tree has. The entries are the truth; tiles can be remade."""
 
 
-def append(connection: Connection, edge: Edge, leaves: Sequence[bytes]) -> Edge:
+def append(connection: Connection, edge: Edge, leaves: Sequence[bytes], stored: "Stored | None" = None) -> Edge:
     """Add leaf hashes behind the tree of `edge`, whose tiles are there, and give the edge then.
 
-    What a tile holds beyond that tree counts for nothing and is written over. Raises TileDamaged.
+    What a tile holds beyond that tree counts for nothing and is written over; what `stored` has read of the tiles is of
+    before that. Raises TileDamaged.
     """
+    stored = stored or Stored(connection)
     made: dict[int, list[bytes]] = defaultdict(list)
 
     def keep(level: int, node: bytes) -> None:
@@ -47,7 +50,7 @@ def append(connection: Connection, edge: Edge, leaves: Sequence[bytes]) -> Edge:
     rows: list[dict[str, object]] = []
     for level, hashes in sorted(made.items()):
         number, have = widths(level, edge.size)
-        held = hashes_of(connection, level, number, have) + b"".join(hashes)
+        held = stored.hashes(level, number, have) + b"".join(hashes)
         for at in range(0, len(held), TILE_WIDTH * HASH_BYTES):
             part = held[at : at + TILE_WIDTH * HASH_BYTES]
             rows.append({"level": level, "number": number + at // (TILE_WIDTH * HASH_BYTES), "hashes": part})
@@ -58,7 +61,7 @@ def append(connection: Connection, edge: Edge, leaves: Sequence[bytes]) -> Edge:
 
 def edge_at(connection: Connection, size: int) -> Edge:
     """The edge of the tree of the first `size` entries, as the tiles have it. Raises TileDamaged."""
-    return edge_of(TileHashes(connection, size), size)
+    return edge_of(TileHashes(Stored(connection), size), size)
 
 
 def edge_of(hashes: "TileHashes", size: int) -> Edge:
@@ -71,9 +74,7 @@ def hashes_of(connection: Connection, level: int, number: int, width: int) -> by
     if width == 0:
         return b""
     held = connection.execute(_HASHES, {"of_level": level, "wanted": number}).scalar_one_or_none()
-    if held is None or len(held) < width * HASH_BYTES:
-        raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
-    return bytes(held[: width * HASH_BYTES])
+    return _first(held, level, number, width)
 
 
 def rewrite(connection: Connection, leaves: Iterable[Sequence[bytes]]) -> Edge:
@@ -89,16 +90,48 @@ def split(held: bytes) -> list[bytes]:
     return [held[at : at + HASH_BYTES] for at in range(0, len(held), HASH_BYTES)]
 
 
+class Stored:
+    """The tiles as they are stored; each is asked for once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._held: dict[Tile, bytes | None] = {}
+
+    def hashes(self, level: int, number: int, width: int) -> bytes:
+        """The first `width` hashes of a tile. Raises TileDamaged where there are not as many."""
+        if width == 0:
+            return b""
+        if (level, number) not in self._held:
+            self._ask([(level, number)])
+        return _first(self._held[level, number], level, number, width)
+
+    def at_edge(self, size: int) -> None:
+        """Ask at once for the tiles that the right edge, and the last entry, of a tree of that size are in."""
+        partial = ((level, *widths(level, size)) for level in range(MOST_LEVEL + 1))
+        wanted = {(level, number) for level, number, width in partial if width}
+        if size:
+            wanted.add((0, (size - 1) // TILE_WIDTH))
+        self._ask(sorted(wanted - self._held.keys()))
+
+    def _ask(self, wanted: Sequence[Tile]) -> None:
+        if len(self._held) >= CACHED:
+            self._held.clear()
+        self._held.update(dict.fromkeys(wanted))
+        if wanted:
+            each = (and_(tiles.c.level == level, tiles.c.number == number) for level, number in wanted)
+            for level, number, hashes in self._connection.execute(_TILES.where(or_(*each))):
+                self._held[level, number] = bytes(hashes)
+
+
 class TileHashes:
-    """`tree.Hashes` over the tiles of the tree of the first `size` entries; each tile is read once.
+    """`tree.Hashes` over the tiles of the tree of the first `size` entries.
 
     Everything raises TileDamaged where a tile is not there or too short.
     """
 
-    def __init__(self, connection: Connection, size: int) -> None:
-        self._connection = connection
+    def __init__(self, stored: Stored, size: int) -> None:
+        self._stored = stored
         self._size = size
-        self._held: dict[Tile, bytes] = {}
 
     def read(self, level: int, index: int) -> bytes:
         """The root of a full subtree within the tree."""
@@ -110,14 +143,14 @@ class TileHashes:
         return root(split(held))
 
     def _tile(self, level: int, number: int) -> bytes:
-        held = self._held.get((level, number))
-        if held is None:
-            full, width = widths(level, self._size)
-            held = hashes_of(self._connection, level, number, width if number == full else TILE_WIDTH)
-            if len(self._held) >= CACHED:
-                self._held.clear()
-            self._held[level, number] = held
-        return held
+        full, width = widths(level, self._size)
+        return self._stored.hashes(level, number, width if number == full else TILE_WIDTH)
+
+
+def _first(held: bytes | None, level: int, number: int, width: int) -> bytes:
+    if held is None or len(held) < width * HASH_BYTES:
+        raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
+    return bytes(held[: width * HASH_BYTES])
 
 
 def _put(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:
