@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, Row, bindparam, func, literal, select, text, union_all, update
+from sqlalchemy import BigInteger, Connection, Row, bindparam, exists, func, select, text, union_all, update
 
 from textkeep.errors import Unsound
 from textkeep.ledger import tiles
@@ -14,6 +14,7 @@ from textkeep.ledger.log import ENTRY_BYTES, KINDS, moment
 from textkeep.ledger.state import Forked
 from textkeep.ledger.tiles import Stored, TileDamaged, TileHashes
 from textkeep.ledger.tree import leaf_hash
+from textkeep.store.evidence import checkpoints
 from textkeep.store.marks import carried
 from textkeep.store.tables import ledger_entries
 
@@ -28,6 +29,8 @@ _WAITING: Final = _ROWS.where(_C.leaf_index.is_(None)).order_by(_C.seq).limit(bi
 _FROM: Final = _ROWS.where(_C.leaf_index >= bindparam("first")).order_by(_C.leaf_index)
 _NOT_SIGNED: Final = union_all(*(select(each.subquery()) for each in (_FROM, _WAITING)))
 _LAST: Final = select(func.max(_C.leaf_index))
+_REACHED: Final = select(select(func.max(checkpoints.c.size)).scalar_subquery(), _LAST.scalar_subquery())
+_SETTLED: Final = _REACHED.add_columns(~exists().where(_C.leaf_index.is_(None)))
 _ASSIGN_MANY: Final = text(
     "UPDATE ledger_entries SET leaf_index = CAST(:first AS bigint) + told.at - 1"
     " FROM unnest(CAST(:seqs AS bigint[])) WITH ORDINALITY AS told(seq, at) WHERE ledger_entries.seq = told.seq"
@@ -79,13 +82,19 @@ class Part:
 
 def integrated(connection: Connection) -> int:
     """How many entries have a place in the log."""
-    last = connection.execute(_LAST).scalar_one()
-    return 0 if last is None or last < 0 else int(last) + 1
+    return _behind(connection.execute(_LAST).scalar_one())
 
 
-def waits(connection: Connection) -> bool:
-    """Whether an entry waits for its place."""
-    return connection.execute(select(literal(1)).where(_C.leaf_index.is_(None)).limit(1)).first() is not None
+def reached(connection: Connection) -> tuple[int | None, int]:
+    """The size of the newest checkpoint's tree, or None, and how many entries have a place in the log."""
+    published, last = connection.execute(_REACHED).one()
+    return published, _behind(last)
+
+
+def settled(connection: Connection) -> bool:
+    """Whether no entry waits for its place, and the newest checkpoint holds all that have one."""
+    published, last, none_waits = connection.execute(_SETTLED).one()
+    return bool(none_waits) and published == _behind(last)
 
 
 def not_signed(connection: Connection, size: int, portion: int = PORTION) -> NotSigned:
@@ -213,6 +222,10 @@ def _assign(connection: Connection, seqs: Sequence[int], first: int) -> None:
         connection.execute(_ASSIGN_MANY, {"first": first, "seqs": list(seqs)})
     else:
         assign(connection, [(seq, first + at) for at, seq in enumerate(seqs)])
+
+
+def _behind(last: int | None) -> int:
+    return 0 if last is None or last < 0 else last + 1
 
 
 def _leaves(rows: Sequence[Row[Any]]) -> list[bytes]:

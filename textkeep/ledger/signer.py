@@ -23,7 +23,7 @@ from textkeep.errors import Conflict, Outage, TextkeepError, Unsound
 from textkeep.ledger import checkpoints, key_lost, log
 from textkeep.ledger.edge import EMPTY, Edge
 from textkeep.ledger.examining import Examined, demand, examine, older
-from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, integrated, not_signed, remake, waits
+from textkeep.ledger.integrating import PORTION, Part, has_edge, integrate, not_signed, reached, remake, settled
 from textkeep.ledger.key_change import KeyChange, signed_change
 from textkeep.ledger.keys import Keys, becomes
 from textkeep.ledger.log import moment
@@ -97,7 +97,7 @@ class Signer:
     def idle(self) -> bool:
         """Whether everything that is committed is signed and published, as far as the database tells."""
         with self._store.reading() as connection:
-            return checkpoints.largest(connection) == integrated(connection) and not waits(connection)
+            return settled(connection)
 
     def step(self) -> Checkpoint | None:
         """Sign the next portion of entries, and give the checkpoint; None where none waits or another one is signing.
@@ -231,7 +231,7 @@ class Signer:
             origin = self._origin()
             if not self._keys.all():
                 with self._store.reading() as connection:
-                    if integrated(connection) or checkpoints.largest(connection) is not None:
+                    if reached(connection) != (None, 0):
                         raise KeyMissing("entries were signed, and neither key nor state of the ledger are here")
             key = self._keys.make(origin)
             note = noted(Checkpoint(origin, 0, EMPTY.root()), [key])
@@ -251,13 +251,13 @@ class Signer:
     def _examine(self, state: State) -> Examined:
         signed = state.tree()
         with self._store.reading() as connection:
-            if integrated(connection) < signed.size:
-                raise older(integrated(connection), signed.size)
+            if (there := reached(connection)[1]) < signed.size:
+                raise older(there, signed.size)
             seen = examine(connection, signed)
         demand(seen, signed)
         if seen.tiles_differ:
             with self._working() as connection:
-                remake(connection, integrated(connection))
+                remake(connection, reached(connection)[1])
         return seen
 
     def _signed(self, known: Known) -> Checkpoint | None:
@@ -279,14 +279,14 @@ class Signer:
 
         What was signed and not published is published on the way. Raises Forked and LeaseLost.
         """
-        state, newest = known.state, checkpoints.largest(connection)
+        state, (newest, there) = known.state, reached(connection)
         if newest is not None and newest > state.size:
             if self._states.read() != known.document:  # read before the lease was had, and another one has signed since
                 raise LeaseLost("another signer was quicker; nothing of this step was done")
             forward = brought_forward(connection, state, self._keys.own())
             told_forward(connection, state, forward, self._clock())
             return forward
-        if (there := integrated(connection)) < state.size:
+        if there < state.size:
             raise older(there, state.size)
         if newest is None or newest < state.size:
             self._put(connection, state)
@@ -297,7 +297,7 @@ class Signer:
         found, stored = not_signed(connection, signed.size, self._portion), Stored(connection)
         if not has_edge(stored, signed, found.last):
             demand(examine(connection, signed), signed)
-            remake(connection, integrated(connection))
+            remake(connection, signed.size + len(found.placed))
             stored = Stored(connection)
         return integrate(connection, signed, found, stored)
 
