@@ -588,3 +588,16 @@ def test_the_lease_is_given_back(alone: Signing) -> None:
     signer.close()
     with alone.store.reading() as connection:
         assert leases.holder(connection, LEASE) is None
+
+
+def test_old_checkpoints_are_looked_for_with_the_first_signature_of_an_hour_and_not_with_each(alone: Signing) -> None:
+    def looked() -> bool:
+        alone.append(1)
+        return any(told.startswith("DELETE FROM checkpoints") for told in _every_statement(alone.store, signer.keep_up))
+
+    signer = alone.signer()
+    signer.keep_up()
+    assert not looked()
+    alone.clock.forward(hours=1)
+    assert looked()
+    assert not looked()

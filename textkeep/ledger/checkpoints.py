@@ -78,8 +78,12 @@ def beyond(connection: Connection, size: int) -> list[Published]:
 
 
 def publish(connection: Connection, size: int, at: datetime, note: bytes) -> None:
-    """Put a checkpoint where it is served, unless it is there, and take old ones out that nobody needs."""
+    """Put a checkpoint where it is served, unless it is there."""
     insert_once(connection, checkpoints, {"size": size, "at": at, "note": note})
+
+
+def forget_old(connection: Connection, size: int, at: datetime) -> None:
+    """Take out the checkpoints that are old at a moment and that nobody needs; that of a tree of `size` stays."""
     old = select(checkpoints.c.size).where(
         checkpoints.c.at < at - KEPT_FOR,
         checkpoints.c.size < size,

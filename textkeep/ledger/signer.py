@@ -49,6 +49,9 @@ PATIENCE: Final = 5.0
 ASK_EVERY: Final = 0.1
 """Seconds between two questions for the lease."""
 
+HOUR: Final = len("2026-11-20T09")
+"""How much of a written moment names its hour: old checkpoints go with the first signature of each."""
+
 Grant = Callable[[Connection], Mapping[str, Any]]
 """Uses an approval in the caller's transaction, and gives what the entry says of it."""
 
@@ -271,7 +274,7 @@ class Signer:
         if part is None or part.edge.size == known.state.size:
             return None
         signed = self._swapped(known, self._sign(known.state, part)).state
-        self._publish(signed)
+        self._publish(signed, known.state.time)
         return Checkpoint(signed.origin, signed.size, bytes.fromhex(signed.root))
 
     def _agreed(self, connection: Connection, known: Known) -> State | None:
@@ -309,9 +312,11 @@ class Signer:
         note = noted(Checkpoint(state.origin, part.edge.size, part.edge.root()), keys)
         return state_of(state.origin, part.edge, note, str(keys[-1].verifier), moment(self._clock()))
 
-    def _publish(self, state: State) -> None:
+    def _publish(self, state: State, before: str) -> None:
         with self._working() as connection:
             self._put(connection, state)
+            if before[:HOUR] != state.time[:HOUR]:
+                checkpoints.forget_old(connection, state.size, datetime.fromisoformat(state.time))
         self._keys.forget_before(state.key)
 
     def _put(self, connection: Connection, state: State) -> None:
