@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, update
+from sqlalchemy import Connection, event, insert, update
 
 from tests.engines.databases import Prepared
 from tests.housing import SetClock
@@ -22,6 +22,7 @@ from textkeep.ledger.proof import Proof
 from textkeep.ledger.signer import LEASE, Signer
 from textkeep.ledger.state import KeyMissing
 from textkeep.store.engine import Store
+from textkeep.store.evidence import cosignatures, witnesses
 from textkeep.store.leases import Leases
 from textkeep.store.schema import migrate
 from textkeep.store.tables import ledger_entries
@@ -435,8 +436,8 @@ def test_a_change_of_key_is_signed_by_both_and_the_old_one_is_gone(signing: Sign
     assert [str(each.verifier) for each in Keys(signing.secret).all()] == [new]
     [change] = [each for each in signing.entries() if each.kind == "key-change"]
     with signing.store.reading() as connection:
-        first = checkpoints.at_size(connection, (change.index or 0) + 1)
-    assert first is not None
+        first = checkpoints.beyond(connection, change.index or 0)[0]
+    assert first.size == (change.index or 0) + 1
     note = parse(first.note)
     assert opened(note, [old, Verifier.parse(new)]) == [old, Verifier.parse(new)]
     signing.append(1)
@@ -601,3 +602,36 @@ def test_old_checkpoints_are_looked_for_with_the_first_signature_of_an_hour_and_
     alone.clock.forward(hours=1)
     assert looked()
     assert not looked()
+
+
+def test_an_entry_s_best_checkpoint_is_one_that_a_witness_of_now_has_signed(signing: Signing) -> None:
+    signer, now = signing.signer(), signing.clock()
+    for _ in range(3):
+        signing.append(2)
+        signer.keep_up()
+    with signing.store.transaction() as connection:
+        for name, until in (("now", None), ("later", None), ("before", now)):
+            connection.execute(insert(witnesses).values(name=name, key="key", since=now, until=until))
+        for size, name in ((2, "now"), (4, "now"), (4, "before"), (6, "before")):
+            connection.execute(insert(cosignatures).values(size=size, witness=name, at=now, line=f"{size} {name}"))
+    with signing.store.reading() as connection:
+        found = [checkpoints.best(connection, place) for place in (0, 3, 4, 6)]
+    told = [(each.size, dict(each.cosigned)) for each in found if each is not None]
+    both = (4, {"now": "4 now", "before": "4 before"})
+    assert told == [both, both, (6, {"before": "6 before"})]
+
+
+def test_a_signature_and_what_waits_for_it_cost_so_many_statements_and_no_more(signing: Signing) -> None:
+    """They were 14 to 17, and 4 to 6: each is a round trip, and three signatures are in a purge's way."""
+    signer = signing.signer()
+    signing.append(300)
+    signer.keep_up(stays=True)
+    for released in (False, True):
+        if released:
+            signer.close()
+        seqs = signing.append(2)
+        told = _every_statement(signing.store, lambda: signer.keep_up(stays=True))
+        assert len(told) == 8, told
+        with signing.store.transaction() as connection:
+            asked = _every_statement(signing.store, lambda c=connection, s=seqs: proving.covering(c, s))  # type: ignore[misc]
+        assert len(asked) == 2, asked

@@ -23,6 +23,19 @@ AHEAD: Final = timedelta(minutes=5)
 
 _NEWEST: Final = select(checkpoints).order_by(checkpoints.c.size.desc()).limit(1)
 _LARGEST: Final = select(func.max(checkpoints.c.size))
+_LARGEST_COSIGNED: Final = (
+    select(cosignatures.c.size)
+    .join(witnesses, witnesses.c.name == cosignatures.c.witness)
+    .where(witnesses.c.until.is_(None))
+    .order_by(cosignatures.c.size.desc())
+    .limit(1)
+)
+_BEST: Final = (
+    select(checkpoints, cosignatures.c.witness, cosignatures.c.line)
+    .outerjoin(cosignatures, cosignatures.c.size == checkpoints.c.size)
+    .where(checkpoints.c.size.in_([_LARGEST_COSIGNED.scalar_subquery(), _LARGEST.scalar_subquery()]))
+    .order_by(checkpoints.c.size)
+)
 _ADDED: Final = select(cosignatures.c.witness, cosignatures.c.line).where(cosignatures.c.size == bindparam("signed"))
 _ACTIVE: Final = select(witnesses.c.name).where(witnesses.c.until.is_(None))
 
@@ -54,21 +67,17 @@ def largest(connection: Connection) -> int | None:
     return size
 
 
-def newest_cosigned(connection: Connection) -> Published | None:
-    """The checkpoint of the largest tree that somebody who is a witness now has signed, or None."""
-    wanted = (
-        select(func.max(cosignatures.c.size))
-        .join(witnesses, witnesses.c.name == cosignatures.c.witness)
-        .where(witnesses.c.until.is_(None))
-    )
-    size = connection.execute(wanted).scalar_one()
-    return None if size is None else at_size(connection, size)
+def best(connection: Connection, place: int) -> Published | None:
+    """The newest checkpoint that somebody who is a witness now has signed, else, for a later place, the newest of all.
 
-
-def at_size(connection: Connection, size: int) -> Published | None:
-    """The checkpoint of a tree of that size, or None."""
-    row = connection.execute(select(checkpoints).where(checkpoints.c.size == size)).one_or_none()
-    return None if row is None else _published(connection, row)
+    None where the place is in neither.
+    """
+    rows = [row for row in connection.execute(_BEST) if place < row.size]
+    if not rows:
+        return None
+    first = rows[0]
+    lines = {row.witness: row.line for row in rows if row.size == first.size and row.witness is not None}
+    return Published(first.size, first.at, bytes(first.note), lines)
 
 
 def beyond(connection: Connection, size: int) -> list[Published]:

@@ -56,7 +56,7 @@ def covering(connection: Connection, seqs: Collection[int]) -> Covered | None:
     known = {seq: place for seq, place in places.items() if place is not None}
     if len(known) < len(places):
         return None
-    published = _best(connection, max(known.values(), default=-1))
+    published = checkpoints.best(connection, max(known.values(), default=-1))
     return None if published is None else Covered(published, known)
 
 
@@ -68,7 +68,7 @@ def proof(connection: Connection, seq: int) -> bytes:
     row = connection.execute(select(ledger_entries).where(ledger_entries.c.seq == seq)).one_or_none()
     if row is None or (row.leaf_index is not None and row.leaf_index < 0):
         raise Unsound("an entry of the ledger that must be there is not")
-    published = None if row.leaf_index is None else _best(connection, row.leaf_index)
+    published = None if row.leaf_index is None else checkpoints.best(connection, row.leaf_index)
     if published is None:
         raise Pending("no signed checkpoint holds the entry yet")
     try:
@@ -78,11 +78,3 @@ def proof(connection: Connection, seq: int) -> bytes:
             "the ledger's tiles are damaged", remedy="The next check of the ledger makes them anew: ask again then."
         ) from None
     return proof_of(row.entry.encode(), row.leaf_index, path, published.served()).format()
-
-
-def _best(connection: Connection, place: int) -> Published | None:
-    for newest in (checkpoints.newest_cosigned, checkpoints.newest):
-        published = newest(connection)
-        if published is not None and place < published.size:
-            return published
-    return None
