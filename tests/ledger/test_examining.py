@@ -9,9 +9,9 @@ from sqlalchemy import Connection, delete, update
 from textkeep.ledger import examining, log
 from textkeep.ledger.edge import EMPTY, Edge
 from textkeep.ledger.examining import Examined, examine
-from textkeep.ledger.integrating import integrate
+from textkeep.ledger.integrating import integrate, not_signed
 from textkeep.ledger.paths import HASH_BYTES
-from textkeep.ledger.tiles import hashes_of
+from textkeep.ledger.tiles import Stored, hashes_of
 from textkeep.store.engine import Store
 from textkeep.store.evidence import tiles
 from textkeep.store.tables import ledger_entries
@@ -31,7 +31,7 @@ def written(connection: Connection, size: int) -> Edge:
     for first in range(0, size, 3):
         wanted = [("hold", {"id": f"{at:04x}"}, None) for at in range(first, min(first + 3, size))]
         log.append_all(connection, wanted, NOW + timedelta(milliseconds=first))
-    return integrate(connection, EMPTY).edge
+    return integrate(connection, EMPTY, not_signed(connection, 0), Stored(connection)).edge
 
 
 def alter(connection: Connection, place: int, **columns: Any) -> None:
