@@ -34,6 +34,8 @@ from textkeep.store.columns import Instant, metadata
 
 _SAMPLE: Final = "sample0shelf"
 
+_WAITING: Final = text("leaf_index IS NULL")
+
 CLOSE_MS: Final = 300
 """How long closing a shelf waits for those who write to it, in milliseconds."""
 
@@ -115,12 +117,14 @@ ledger_entries = Table(
     Column("mark", LargeBinary),
     Index("ledger_entries_leaf", "leaf_index", unique=True),
     Index("ledger_entries_kind", "kind"),
+    Index("ledger_entries_waiting", "seq", postgresql_where=_WAITING, sqlite_where=_WAITING),
     sqlite_autoincrement=True,
 )
 """Canonical JSON entries written in the transaction they speak of; `leaf_index` is given when one is integrated.
 
 `batch` is the member of that name, so that a receipt finds its entries; `mark` shows the signer that the service wrote
-the entry, and says nothing once it is signed. A row with a negative `leaf_index` was found altered and set aside: the
+the entry, and says nothing once it is signed. What waits is found by an index of its own, however long the log is. A
+row with a negative `leaf_index` was found altered and set aside: the
 true entry stands in its place again, in a row of its own.
 """
 

@@ -25,6 +25,12 @@ MOST_SECONDS: Final = 15.0
 IDLE_MS: Final = 20_000
 """After this the server ends the transaction of a keeper that does not do so itself, in milliseconds."""
 
+_ALONE: Final = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', CAST(:idle AS text), true),"
+    " set_config('max_parallel_workers_per_gather', '0', true)"
+).bindparams(idle=IDLE_MS)
+"""Nothing waits for this count: it leaves the other processors to those who do something else meanwhile."""
+
 _STILL_THERE: Final = select(1)
 
 
@@ -39,6 +45,11 @@ class Still:
         pool = ThreadPoolExecutor(1, thread_name_prefix="still")
         self._kept = pool.submit(self._keep)
         pool.shutdown(wait=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether others may write again."""
+        return self._kept.done()
 
     def numbers(self) -> Mapping[int, int] | None:
         """How many rows each slice has, once they are counted; None where the lock could not be had."""
@@ -61,7 +72,7 @@ class Still:
     def _keep(self) -> bool:
         try:
             with self._store.transaction() as connection:
-                connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}"))
+                connection.execute(_ALONE)
                 close_shelf(connection, self._shelf)
                 self._counted.set_result(leaves.numbers(connection, self._shelf))
                 waited = self._leave.wait(MOST_SECONDS)

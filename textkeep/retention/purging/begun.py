@@ -43,15 +43,15 @@ class BegunShelves:
         return self._begun.setdefault(shelf, Begun())
 
     def counting(self, shelf: str) -> None:
-        """Begin to count a shelf's texts, and keep them as they are, where the engine can and it is not done yet."""
+        """Begin to count a shelf's texts, and keep them as they are, where the engine can and they are not by now."""
         begun = self.of(shelf)
-        if begun.still is None and self._store.shared:
+        if self._store.shared and (begun.still is None or begun.still.over):
             begun.still = Still(self._store, shelf)
 
     def counted(self, shelf: str) -> Mapping[int, int] | None:
-        """What came of that; None where nothing did, or it was not begun."""
+        """What came of that; None where nothing did, it was not begun, or others may write again."""
         still = self.of(shelf).still
-        return None if still is None else still.numbers()
+        return None if still is None or still.over else still.numbers()
 
     def going(self, shelf: str) -> None:
         """Begin to drop a shelf's index while its rows are read and counted, where the engine can do both at once.

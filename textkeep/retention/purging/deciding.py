@@ -104,6 +104,7 @@ class Deciding:
 
         It begins when every entry that speaks of the shelf is signed. Raises Outage where that takes too long.
         """
+        self._begun.counting(shelf)
         awaited = self._awaiting.entries_of(shelf, order.turn)
         if awaited is None:
             return None
@@ -140,7 +141,7 @@ class Deciding:
         awaited = Awaited(None) if intent is None else self._awaiting.witnessed(intent, order.turn)
         if awaited is None:
             return None
-        self._begun.counting(shelf)  # nothing is waited for from here to the decision
+        self._begun.counting(shelf)  # once more, where carrying over or a witness took too long
 
         def work(held: Held) -> Line:
             _note(held, "witnessed", awaited.document())

@@ -1,4 +1,4 @@
-"""On PostgreSQL a function by which the service keeps the texts of a shelf as they are while it purges it."""
+"""What waits to be signed has an index of its own; on PostgreSQL a shelf's texts can be kept as they are for a while."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the function, for those who may make and drop shelves already."""
+    """Make both; the function is for those who may make and drop shelves already."""
+    waiting = sa.text("leaf_index IS NULL")
+    op.create_index(
+        "ledger_entries_waiting", "ledger_entries", ["seq"], postgresql_where=waiting, sqlite_where=waiting
+    )
     if op.get_bind().dialect.name == "postgresql":
         schema = op.get_bind().execute(sa.select(sa.func.quote_ident(sa.func.current_schema()))).scalar_one()
         op.execute(sa.text(CLOSE_SHELF.replace("@SCHEMA@", schema).replace(":", "\\:")))
