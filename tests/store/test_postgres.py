@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from alembic import command
 from sqlalchemy import column, insert, select, table, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
@@ -19,6 +20,7 @@ from textkeep.store import schema
 from textkeep.store.bulk import TextRow, insert_texts, texts_of_slices, texts_with_tags
 from textkeep.store.engine import Store, Vanished
 from textkeep.store.tables import (
+    close_shelf,
     create_shelf_tables,
     drop_shelf_tables,
     ledger_entries,
@@ -44,17 +46,21 @@ def owner(postgres: str) -> Iterator[Store]:
 @pytest.fixture
 def service(owner: Store, postgres: str) -> Iterator[Store]:
     """The same database as the service's role opens it."""
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute(
-            f"DO $$ BEGIN CREATE ROLE {SERVICE} LOGIN;"
-            " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
-        )
+    make_role(postgres)
     schema.migrate(owner, service_role=SERVICE)
     opened = Store.open(as_role(postgres, SERVICE))
     yield opened
     opened.close()
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"DROP OWNED BY {SERVICE}")
+
+
+def make_role(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"DO $$ BEGIN CREATE ROLE {SERVICE} LOGIN;"
+            " EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        )
 
 
 def as_role(url: str, role: str) -> str:
@@ -204,6 +210,55 @@ def test_the_tables_of_a_shelf_whose_secret_is_not_destroyed_stay(service: Store
         connection.execute(text("UPDATE shelves SET state = 'shredded'"))
         drop_shelf_tables(connection, DAY)
         assert shelf_tables(connection, DAY) == []
+
+
+def test_a_closed_shelf_is_read_and_not_written_until_the_transaction_ends(owner: Store, service: Store) -> None:
+    open_shelf(owner, "intent")
+    with service.transaction() as connection:
+        close_shelf(connection, DAY)
+        assert count(owner) == 0
+        with pytest.raises(Outage):
+            put_late(owner)
+    put_late(owner)
+    assert count(owner) == 1
+
+
+def put_late(store: Store) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(_put_late, store).result()
+
+
+def _put_late(store: Store) -> None:
+    with store.transaction() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = 50"))
+        insert_texts(connection, {DAY: [row(1)]})
+
+
+def test_an_open_shelf_is_not_closed_and_nobody_else_closes_any(owner: Store, service: Store, postgres: str) -> None:
+    open_shelf(owner)
+    with pytest.raises(IntegrityError, match=r"CheckViolation|23514"), service.transaction() as connection:
+        close_shelf(connection, DAY)
+    may = text("SELECT has_function_privilege('public', 'textkeep_close_shelf(text)', 'EXECUTE')")
+    with owner.reading() as connection:
+        assert connection.execute(may).scalar_one() is False
+
+
+def test_an_upgrade_gives_the_service_s_role_what_is_new(postgres: str) -> None:
+    make_role(postgres)
+    store, config = Store.open(postgres), schema._config()
+    with store.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        connection.execute(text("INSERT INTO grantees VALUES (:role)"), {"role": SERVICE})
+    with pytest.raises(Unsound, match="older Textkeep"):
+        schema.check(store)
+    assert schema.migrate(store)
+    may = text("SELECT has_function_privilege(:role, 'textkeep_close_shelf(text)', 'EXECUTE')")
+    with store.reading() as connection:
+        assert connection.execute(may, {"role": SERVICE}).scalar_one() is True
+    store.close()
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"DROP OWNED BY {SERVICE}")
 
 
 def test_many_that_open_the_same_shelves_at_once_open_each_once(service: Store) -> None:
