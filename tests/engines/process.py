@@ -47,12 +47,12 @@ def free_ports(count: int) -> list[int]:
         while len(sockets) < count:
             each = stack.enter_context(socket.socket())
             with contextlib.suppress(OSError):  # somebody's already
-                each.bind(("127.0.0.1", _PICK.randrange(LOWEST_PORT, above())))
+                each.bind(("127.0.0.1", _PICK.randrange(LOWEST_PORT, first_given())))
                 sockets.append(each)
         return [each.getsockname()[1] for each in sockets]
 
 
-def above() -> int:
+def first_given() -> int:
     """The lowest port that the system gives to a connection: RFC 6335, section 6, where it does not say another.
 
     Above all ports where it gives them out from so far below that there is nothing beneath.

@@ -19,7 +19,7 @@ import pytest
 from tests.engines import containers, needed, postgres
 from tests.engines.kafka import KafkaBroker
 from tests.engines.postgres import PostgresServer
-from tests.engines.process import LOWEST_PORT, EngineFailed, above, free_ports
+from tests.engines.process import LOWEST_PORT, EngineFailed, first_given, free_ports
 from tests.engines.sharing import NotThere, Running, Session
 from tests.engines.starting import KINDS
 from tests.engines.topics import answers
@@ -166,8 +166,8 @@ def test_ports_for_engines_are_none_that_the_system_gives_to_a_connection() -> N
     found = free_ports(50)
     assert len(set(found)) == 50
     with socket.create_server(("127.0.0.1", 0)) as given:
-        assert LOWEST_PORT <= min(found) <= max(found) < above()
-        assert above() <= given.getsockname()[1] or above() == 65536  # where there is nothing beneath
+        assert LOWEST_PORT <= min(found) <= max(found) < first_given()
+        assert first_given() <= given.getsockname()[1] or first_given() == 65536  # where there is nothing beneath
 
 
 def test_an_engine_whose_port_another_took_says_so_and_is_started_at_others(

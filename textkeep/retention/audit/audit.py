@@ -141,14 +141,14 @@ class Audit:
     def _ledger(self) -> list[Finding]:
         """The log against a state of the same moment: what is signed meanwhile is looked at again."""
         line = Line("ledger: entries")
-        same, before = 0, -2
+        same, before = -1, None
         for left in reversed(range(MOVING)):
             try:
                 state = self._signed()
             except Unsound:
                 line.fail("what was signed last cannot be read from the keyring's store")
                 return line.findings("")
-            size = -1 if state is None else state.size
+            size = None if state is None else state.size
             same, before = (same + 1 if size == before else 0), size
             with self._store.reading() as connection:
                 newest = checkpoints.largest(connection)
@@ -156,7 +156,7 @@ class Audit:
                     line.doubt("nothing was ever signed")
                     return line.findings("")
                 tries = TRIES if state is None or self._leases.holder(connection, LEASE) is None else AT_WORK
-                if (-1 if newest is None else newest) == size or same >= tries - 1 or not left:
+                if newest == size or same >= tries - 1 or not left:
                     if state is not None:
                         return LedgerAudit(connection, state, self._go_on).findings()
                     line.fail("entries were signed, and the keyring's store knows nothing of it")

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import func, or_, select
 
 from textkeep.clock import Clock
-from textkeep.errors import Outage, Unsound
+from textkeep.errors import Outage, TextkeepError, Unsound
 from textkeep.ledger.log import moment
 from textkeep.retention.reports.facts import Checkpointed
 from textkeep.retention.signing import (
@@ -80,7 +80,7 @@ class Awaiting:
 
     def ahead(self) -> None:
         """Sign what waits while something else is waited for; what stands against it is told where it is relied on."""
-        with suppress(Outage, Unsound):
+        with suppress(TextkeepError):
             self._signed.sign()
 
     def entries_of(self, shelf: str, turn: Turn) -> Awaited | None:

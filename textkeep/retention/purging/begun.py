@@ -31,7 +31,7 @@ class Begun:
 
 
 class BegunShelves:
-    """Keeps it from a shelf's first step in this process to its last."""
+    """Keeps it, by shelf, from the first step in this process to the last."""
 
     def __init__(self, store: Store, index: ShelfIndex) -> None:
         self._store = store
@@ -70,11 +70,16 @@ class BegunShelves:
             begun.index = Beside(partial(self._index.drop, shelf))
         return begun.index
 
-    def forget(self, shelf: str) -> None:
-        """Let go of a shelf; nothing is at work for it when this returns."""
-        begun = self._begun.pop(shelf, Begun())
-        if begun.still is not None:
-            begun.still.end()
-        if begun.index is not None:
+    def rest(self, shelf: str) -> None:
+        """Let a shelf be until the next run: nothing is at work for it when this returns; what was found out stays."""
+        begun = self._begun.get(shelf, Begun())
+        still, index, begun.still, begun.index = begun.still, begun.index, None, None
+        if still is not None:
+            still.end()
+        if index is not None:
             with suppress(TextkeepError):
-                begun.index.ended()
+                index.ended()
+
+    def forget(self, shelf: str) -> None:
+        """Forget a shelf that is done with."""
+        self._begun.pop(shelf, None)

@@ -1,6 +1,6 @@
 """The first four steps of a purge: intent, kept, witnessed, committed. Until the last of them nothing is destroyed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
@@ -174,7 +174,7 @@ class Deciding:
                 facts.census = take_census(
                     connection, shelf, there.texts, numbers, records=there.records, signed=signed
                 )
-            self._begun.of(shelf).numbers = numbers.told
+            found.append(numbers.told)
             facts.ring_before = ring_of(self._keyring.status())
             decision = _decision(facts.census, held.digest)
             if is_kept(shelf):
@@ -183,7 +183,11 @@ class Deciding:
             held.write("committed", decision)
             return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
-        return self._mover.move(shelf, order.turn, "witnessed", "committed", work)
+        found: list[Mapping[int, int] | None] = []
+        moved = self._mover.move(shelf, order.turn, "witnessed", "committed", work)
+        if moved == "committed":
+            self._begun.of(shelf).numbers = found[-1]
+        return moved
 
     def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:
         """Name the releases by which a shelf of held texts is decided about: some took effect since the intent.

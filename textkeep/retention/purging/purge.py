@@ -265,7 +265,7 @@ class Purge:
                 if exc.problem not in OF_ONE_SHELF:
                     return False
             finally:
-                self._begun.forget(shelf)
+                self._begun.rest(shelf)
             if order.turn.leaving:
                 stops.append(LEAVING)
                 return False
@@ -285,6 +285,7 @@ class Purge:
             if state != before:
                 self._told(shelf, state)
         if state == "reported":
+            self._begun.forget(shelf)
             self._prove([shelf], order.turn)
 
     def _prove(self, names: Sequence[str], turn: Turn) -> None:
