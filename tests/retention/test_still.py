@@ -124,6 +124,22 @@ def test_where_somebody_writes_nobody_waits_and_the_rows_are_counted_twice(purgi
     assert (report["verdict"], report["rows_dropped"]["texts"]) == ("pass", 7)
 
 
+def test_where_the_role_may_not_close_shelves_the_rows_are_counted_twice(purging: Purging) -> None:
+    """A database was put back without the rights of the service's role, say."""
+    with purging.house.store.reading() as connection:
+        role = connection.execute(text("SELECT quote_ident(current_user)")).scalar_one()
+    may = f"EXECUTE ON FUNCTION textkeep_close_shelf(TEXT) {{}} {role}"
+    with purging.house.behind.transaction() as connection:
+        connection.execute(text(f"REVOKE {may.format('FROM')}"))
+    try:
+        report, counted = counts_of(purging)
+    finally:
+        with purging.house.behind.transaction() as connection:
+            connection.execute(text(f"GRANT {may.format('TO')}"))
+    assert counted == ["count", "drop"]
+    assert (report["verdict"], report["rows_dropped"]["texts"]) == ("pass", 7)
+
+
 def test_a_count_that_was_kept_for_too_long_is_not_relied_on(purging: Purging, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(still, "MOST_SECONDS", 0.0)
     report, counted = counts_of(purging)

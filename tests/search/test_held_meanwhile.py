@@ -15,6 +15,7 @@ from textkeep.errors import Outage
 from textkeep.retention.counting.census import take_census
 from textkeep.retention.purging import deciding
 from textkeep.search.index import NoIndex
+from textkeep.store.engine import Vanished
 
 pytestmark = pytest.mark.parametrize("house", ["postgresql"], indirect=True)
 """On SQLite the index goes after the decision."""
@@ -70,11 +71,36 @@ def test_a_hold_that_is_placed_then_wins_and_until_it_is_carried_over_a_search_s
     assert (report["verdict"], report["totals"]["kept"], report["totals"]["destroyed"]) == ("pass", 1, 1)
 
 
-def test_a_search_waits_for_the_decision_and_finds_what_is_held(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The day's own index is gone, and what a hold keeps is found where it was carried over to."""
+def test_an_index_that_a_late_writer_brings_back_after_the_decision_is_dropped_before_the_tables_are(
+    held: Held,
+) -> None:
+    index = held.searching.index
+
+    def bring_back() -> None:
+        while index.exists(OLDEST.shelf):
+            continue
+        index.create([OLDEST.shelf])
+
+    again = held.keeping.told_at("committed", bring_back)
+    assert held.keeping.purge(OLDEST, told=again).stopped is None
+    assert not index.exists(OLDEST.shelf)
+    assert lines_of(held.keeping.purging.report(OLDEST.shelf), "readback")["index"] == "pass"
+
+
+def test_a_search_waits_for_the_decision_and_is_asked_to_begin_anew(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When it began, what is held lay on the day: its own index is gone, and the walk knows no other place."""
     hold = held.keeping.holders.place(query="merger").hold
-    found: list[list[str]] = []
-    searching = threading.Thread(target=lambda: found.append(held.bodies("merger OR lunch", hold)))
+    told: list[str] = []
+
+    def search() -> None:
+        try:
+            held.bodies("merger OR lunch", hold)
+        except Vanished as vanished:
+            told.append(vanished.detail)
+
+    searching = threading.Thread(target=search)
 
     def slowly(connection: Any, shelf: str, *rest: Any, **more: Any) -> Any:
         while held.searching.index.exists(shelf):
@@ -84,10 +110,10 @@ def test_a_search_waits_for_the_decision_and_finds_what_is_held(held: Held, monk
         return take_census(connection, shelf, *rest, **more)
 
     monkeypatch.setattr(deciding, "take_census", slowly)
-    follow = held.keeping.told_at("witnessed", held.searching.follow)
-    assert held.keeping.purge(OLDEST, told=follow).stopped is None
+    held.purge(OLDEST)
     searching.join()
-    assert found == [["merger"]]
+    assert told == ["what is held was carried over in this very moment"]
+    assert held.bodies("merger OR lunch", hold) == ["merger"]
 
 
 def _until_it_waits(held: Held) -> None:

@@ -20,7 +20,7 @@ from textkeep.search.documents import milliseconds
 from textkeep.search.index import Hit, NoIndex, Window
 from textkeep.search.query import Query
 from textkeep.search.scan import AHEAD, ASKED_AT_ONCE, PlanOf, Scan, Scans, ceiling
-from textkeep.store.engine import Store
+from textkeep.store.engine import AGAIN_AFTER, Store, Vanished
 from textkeep.store.tables import shelves, slices
 
 LOOKED_AT: Final = ("open", "intent", "kept", "witnessed")
@@ -66,15 +66,15 @@ class HeldScan:
         window = self._window
         try:
             plan = self._plan_of(shelf)
-        except SecretDestroyed:
-            return  # released and purged while this search ran
+        except SecretDestroyed:  # released and purged while this search ran
+            self._still(shelf)
+            raise
         while True:
             try:
                 hits = self._scans.index.query([(shelf, plan)], window)
             except NoIndex:
-                if self._still(shelf):
-                    raise  # something of it was indexed: it must have an index
-                return
+                self._still(shelf)
+                raise  # something of it was indexed: it must have an index
             yield from hits
             if len(hits) < window.limit:
                 return
@@ -126,13 +126,16 @@ class HeldScans:
         return HeldScan(walk, kept, plan_of, window, self._scans, still)
 
     def _is_looked_at(self, shelf: str) -> bool:
-        """Whether a shelf is looked at. A decision that is being taken about it, while its index goes, is waited for.
+        """True for a shelf that is looked at. A decision being taken about it, while its index goes, is waited for.
 
-        Where that is not taken in the end, the shelf has no index though it is looked at: a search says so then.
+        Where that is not taken in the end, the shelf has no index though it is looked at: a search says so then. Raises
+        Vanished where it is not looked at any more. What a hold keeps lies elsewhere since, behind this walk perhaps.
         """
         with self._store.transaction() as connection:
             wanted = select(shelves.c.state).where(shelves.c.name == shelf).with_for_update(read=True)
-            return connection.execute(wanted).scalar_one_or_none() in LOOKED_AT
+            if connection.execute(wanted).scalar_one_or_none() not in LOOKED_AT:
+                raise Vanished("what is held was carried over in this very moment", retry_after=AGAIN_AFTER)
+        return True
 
 
 def _in(day: Day, start: datetime | None, end: datetime | None) -> bool:

@@ -33,6 +33,7 @@ def must_be_open(connection: Connection, shelves: Shelves, names: Collection[str
 def drop_purged(store: Store, shelves: Shelves, index: IndexDriver, names: Collection[str]) -> None:
     """Drop the indexes of those shelves whose purge has destroyed their secrets, as the database knows them now.
 
+    The purge itself drops an index only after that, or looks for it once more: one of the two comes after the writer.
     Where database or index do not answer, the next run of the reconciler does it.
     """
     if not names:

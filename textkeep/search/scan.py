@@ -57,7 +57,7 @@ class Scan:
     """One walk over the days of a search. `shelves_searched` counts those it has come to.
 
     `unindexed_since` is when the oldest record was received that could not be found when the walk was begun. `still`
-    says whether a day is looked at; those that are open, where it is left out.
+    says whether a day is looked at, those that are open where it is left out; it raises where a day may not be missing.
 
     Days are asked in groups that grow, as large as the index takes them: what is common fills its page from the first
     few days, what is rare is looked for in all of them with a few questions.
@@ -122,7 +122,7 @@ class Scan:
             try:
                 plans.append((shelf, self._plan_of(shelf)))
             except SecretDestroyed:
-                continue  # purged while this search ran: nothing of it can be read any more
+                self._still(shelf)  # purged while this search ran: nothing of it can be read any more
         return plans
 
     def _without_purged(self, asked: Sequence[tuple[str, Plan]], missing: NoIndex) -> list[tuple[str, Plan]]:

@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import DBAPIError
 
 from textkeep.errors import TextkeepError
 from textkeep.retention.counting import leaves
@@ -20,7 +21,8 @@ from textkeep.store.engine import Store
 from textkeep.store.tables import close_shelf
 
 MOST_SECONDS: Final = 15.0
-"""For how long the table is closed, at most: a keeper that has lost its turn stands in the next one's way no longer."""
+"""For how long the table stays closed once it is counted, at most: a keeper that has lost its turn stands in the next
+one's way no longer."""
 
 IDLE_MS: Final = 20_000
 """After this the server ends the transaction of a keeper that does not do so itself, in milliseconds."""
@@ -29,7 +31,7 @@ _ALONE: Final = text(
     "SELECT set_config('idle_in_transaction_session_timeout', CAST(:idle AS text), true),"
     " set_config('max_parallel_workers_per_gather', '0', true)"
 ).bindparams(idle=IDLE_MS)
-"""Nothing waits for this count: it leaves the other processors to those who do something else meanwhile."""
+"""It is begun before anybody needs it, and leaves the other processors to those who do something else meanwhile."""
 
 _STILL_THERE: Final = select(1)
 
@@ -77,7 +79,7 @@ class Still:
                 self._counted.set_result(leaves.numbers(connection, self._shelf))
                 waited = self._leave.wait(MOST_SECONDS)
                 connection.execute(_STILL_THERE)
-        except TextkeepError:
+        except (TextkeepError, DBAPIError):  # the latter where a database was put back without this role's rights
             return False
         finally:
             if not self._counted.done():
@@ -90,7 +92,7 @@ def numbers_then(connection: Connection, shelf: str, still: Still | None) -> Map
 
     Raises Outage where somebody who writes is in the way.
     """
-    if still is not None:
+    if still is not None and still.numbers() is not None:
         try:
             close_shelf(connection, shelf)
         except BaseException:

@@ -18,15 +18,18 @@ from textkeep.store.engine import Store
 
 @dataclass(slots=True)
 class Begun:
-    """Of one shelf: what step 2 found covered, and when; the count that stays true; its index, going.
+    """Of one shelf: what step 2 found covered, and when; what the decision counted, and when; what is at work.
 
-    `numbers` are those of the decision, None where rows were not counted slice by slice.
+    `numbers` is None where rows were not counted slice by slice. `early` is the index's deletion as it was begun at the
+    decision, `index` the one that tables wait for.
     """
 
     covered_at: str = ""
     covered: Covered = field(default_factory=Covered)
-    still: Still | None = None
+    decided_at: str = ""
     numbers: Mapping[int, int] | None = None
+    still: Still | None = None
+    early: Beside | None = None
     index: Beside | None = None
 
 
@@ -60,26 +63,40 @@ class BegunShelves:
         anything of the shelf any more: the index serves nobody. Where the decision is not taken after all, the texts
         are there as before, and what a hold keeps of them is decided by the texts alone.
         """
-        if self._store.shared:
-            self.dropping(shelf)
+        begun = self.of(shelf)
+        if self._store.shared and begun.early is None:
+            begun.early = Beside(partial(self._index.drop, shelf))
 
     def dropping(self, shelf: str) -> Beside:
-        """The drop of a shelf's index, begun where it is not at work, or done, already."""
+        """The drop of a shelf's index for which its tables wait, begun where it is not at work.
+
+        What was begun at the decision is waited for, and looked at again: a writer that came late may have brought the
+        index back, and an index that did not answer then may answer now.
+        """
         begun = self.of(shelf)
         if begun.index is None:
-            begun.index = Beside(partial(self._index.drop, shelf))
+            begun.index = Beside(partial(self._drop, shelf, begun.early))
         return begun.index
 
     def rest(self, shelf: str) -> None:
         """Let a shelf be until the next run: nothing is at work for it when this returns; what was found out stays."""
         begun = self._begun.get(shelf, Begun())
-        still, index, begun.still, begun.index = begun.still, begun.index, None, None
+        still, early, index = begun.still, begun.early, begun.index
+        begun.still = begun.early = begun.index = None
         if still is not None:
             still.end()
-        if index is not None:
-            with suppress(TextkeepError):
-                index.ended()
+        for each in (early, index):
+            if each is not None:
+                with suppress(TextkeepError), each:
+                    pass
 
     def forget(self, shelf: str) -> None:
         """Forget a shelf that is done with."""
+        self.rest(shelf)
         self._begun.pop(shelf, None)
+
+    def _drop(self, shelf: str, early: Beside | None) -> None:
+        if early is not None:
+            with suppress(TextkeepError), early:
+                pass
+        self._index.drop(shelf)

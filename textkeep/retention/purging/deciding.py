@@ -169,13 +169,13 @@ class Deciding:
                 there = self._holds.there(connection, shelf)
                 if not self._is_kept(shelf, facts.at.get("kept"), facts.holds, there):
                     return None
+                facts.ring_before = ring_of(self._keyring.status())
                 self._begun.going(shelf)
                 signed = "witnessed" in facts.checkpoints
                 facts.census = take_census(
                     connection, shelf, there.texts, numbers, records=there.records, signed=signed
                 )
-            found.append(numbers.told)
-            facts.ring_before = ring_of(self._keyring.status())
+            found.append((moment(held.now), numbers.told))
             decision = _decision(facts.census, held.digest)
             if is_kept(shelf):
                 self._release(connection, shelf, facts, there)
@@ -183,10 +183,11 @@ class Deciding:
             held.write("committed", decision)
             return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
-        found: list[Mapping[int, int] | None] = []
+        found: list[tuple[str, Mapping[int, int] | None]] = []
         moved = self._mover.move(shelf, order.turn, "witnessed", "committed", work)
         if moved == "committed":
-            self._begun.of(shelf).numbers = found[-1]
+            begun = self._begun.of(shelf)
+            begun.decided_at, begun.numbers = found[-1]
         return moved
 
     def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:

@@ -140,7 +140,8 @@ class Destroying:
                 if begun.still is not None:
                     index.ended(INDEX_SECONDS)  # before the rows are let go of: another try would have to count them
                 there = count(held.connection, shelf, begun.still)
-                line, held.facts.census = _recounted(held, there, self._holds, begun.numbers)
+                decided = begun.numbers if begun.decided_at == held.facts.at.get("committed") else None
+                line, held.facts.census = _recounted(held, there, self._holds, decided)
                 index.ended(INDEX_SECONDS)
                 gone = drop(held.connection, self._destruction.permit(held.connection, path_of(shelf), shelf))
                 if there.texts is not None:
