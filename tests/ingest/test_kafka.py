@@ -320,6 +320,7 @@ def test_transactions_that_were_aborted_are_not_read_and_their_marks_stop_nothin
     for number in range(6):
         producer.begin_transaction()
         producer.produce(topic.topic, json.dumps(event(number)).encode(), partition=0)
+        assert producer.flush(60) == 0  # it is in the log, and the broker knows of the transaction that is ended now
         if number % 3 == 1:
             producer.abort_transaction(60)
         else:
