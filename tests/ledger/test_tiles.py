@@ -53,7 +53,7 @@ def test_tiles_hold_every_level_whatever_the_portions_were(store: Store, portion
     level = leaves(sum(portions))
     with store.reading() as connection:
         held = {(row.level, row.number): bytes(row.hashes) for row in connection.execute(select(table))}
-        assert tiles.edge_at(connection, edge.size) == edge
+        assert tiles.edge_of(tiles.TileHashes(tiles.Stored(connection), edge.size), edge.size) == edge
     at = 0
     while level:
         parts = [b"".join(level[first : first + 256]) for first in range(0, len(level), 256)]
@@ -85,7 +85,7 @@ def test_what_a_tile_holds_beyond_the_tree_counts_for_nothing(one_store: Store) 
         edge = tiles.append(connection, EMPTY, leaves(10))
         tiles.append(connection, edge, leaves(5, start=900))
         grown = tiles.append(connection, edge, leaves(3, start=10))
-        assert tiles.edge_at(connection, 13) == grown
+        assert tiles.edge_of(tiles.TileHashes(tiles.Stored(connection), 13), 13) == grown
     assert grown.root() == tree.root(leaves(13))
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, and_, bindparam, or_, select
+from sqlalchemy import Connection, and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from textkeep.ledger.edge import EMPTY, Edge
@@ -20,9 +20,6 @@ from textkeep.store.evidence import tiles
 CACHED: Final = 1024
 """How many tiles a reader keeps: 8 MiB."""
 
-_HASHES: Final = select(tiles.c.hashes).where(
-    tiles.c.level == bindparam("of_level"), tiles.c.number == bindparam("wanted")
-)
 _TILES: Final = select(tiles.c.level, tiles.c.number, tiles.c.hashes)
 
 Tile = tuple[int, int]
@@ -59,11 +56,6 @@ def append(connection: Connection, edge: Edge, leaves: Sequence[bytes], stored: 
     return grown
 
 
-def edge_at(connection: Connection, size: int) -> Edge:
-    """The edge of the tree of the first `size` entries, as the tiles have it. Raises TileDamaged."""
-    return edge_of(TileHashes(Stored(connection), size), size)
-
-
 def edge_of(hashes: "TileHashes", size: int) -> Edge:
     """The edge of the tree of the first `size` entries, of its hashes. Raises what they raise."""
     return Edge(size, tuple(hashes.read(level, index) for level, index in full_subtrees(size)))
@@ -71,10 +63,7 @@ def edge_of(hashes: "TileHashes", size: int) -> Edge:
 
 def hashes_of(connection: Connection, level: int, number: int, width: int) -> bytes:
     """The first `width` hashes of a tile. Raises TileDamaged where there are not as many."""
-    if width == 0:
-        return b""
-    held = connection.execute(_HASHES, {"of_level": level, "wanted": number}).scalar_one_or_none()
-    return _first(held, level, number, width)
+    return Stored(connection).hashes(level, number, width)
 
 
 def rewrite(connection: Connection, leaves: Iterable[Sequence[bytes]]) -> Edge:
@@ -103,7 +92,10 @@ class Stored:
             return b""
         if (level, number) not in self._held:
             self._ask([(level, number)])
-        return _first(self._held[level, number], level, number, width)
+        held = self._held[level, number]
+        if held is None or len(held) < width * HASH_BYTES:
+            raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
+        return held[: width * HASH_BYTES]
 
     def at_edge(self, size: int) -> None:
         """Ask at once for the tiles that the right edge, and the last entry, of a tree of that size are in."""
@@ -145,12 +137,6 @@ class TileHashes:
     def _tile(self, level: int, number: int) -> bytes:
         full, width = widths(level, self._size)
         return self._stored.hashes(level, number, width if number == full else TILE_WIDTH)
-
-
-def _first(held: bytes | None, level: int, number: int, width: int) -> bytes:
-    if held is None or len(held) < width * HASH_BYTES:
-        raise TileDamaged(f"tile {number} of level {level} does not hold {width} hashes")
-    return bytes(held[: width * HASH_BYTES])
 
 
 def _put(connection: Connection, rows: Sequence[Mapping[str, object]]) -> None:

@@ -42,4 +42,4 @@ class Instant(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         """The moment, in UTC."""
-        return None if value is None else _EPOCH + value * _TICK
+        return None if value is None else instant(value)

@@ -17,8 +17,8 @@ from textkeep.archive.sealing import Sealer
 from textkeep.archive.shelf import STATES
 from textkeep.clock import Clock
 from textkeep.errors import NotFound, Outage, Unsound
-from textkeep.ledger import checkpoints, log
-from textkeep.ledger.integrating import integrated
+from textkeep.ledger import log
+from textkeep.ledger.integrating import reached
 from textkeep.ledger.note import Verifier
 from textkeep.ledger.signer import LEASE, LEASE_SECONDS
 from textkeep.ledger.state import State
@@ -151,8 +151,8 @@ class Audit:
             size = None if state is None else state.size
             same, before = (same + 1 if size == before else 0), size
             with self._store.reading() as connection:
-                newest = checkpoints.largest(connection)
-                if state is None and newest is None and not integrated(connection):
+                newest, there = reached(connection)
+                if state is None and newest is None and not there:
                     line.doubt("nothing was ever signed")
                     return line.findings("")
                 tries = TRIES if state is None or self._leases.holder(connection, LEASE) is None else AT_WORK

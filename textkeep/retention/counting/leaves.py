@@ -4,7 +4,6 @@ Rows are counted and read by the table's own column `slice`; neither the table o
 that both can be compared with what is found here.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from textkeep.archive.text import leaf
 from textkeep.ledger import tree
 from textkeep.store.bulk import commitments_of_slices
 from textkeep.store.engine import Store
@@ -128,11 +128,7 @@ def portions(wanted: Mapping[int, int], rows: int = PORTION) -> Iterator[list[in
 
 def members(connection: Connection, shelf: str, slices: Collection[int]) -> Iterator[tuple[int, Members]]:
     """The sets of these slices, as far as there are rows of them; at most `MOST_SLICES` are asked for."""
-    sha256 = hashlib.sha256  # `archive.text.leaf`, without a call for each of thousands of rows
     rows = commitments_of_slices(connection, shelf, list(slices))
     for slice_id, group in groupby(rows, key=itemgetter(0)):
         own = list(group)
-        yield (
-            slice_id,
-            Members([sha256(org + commitment).digest() for _, org, commitment in own], [org for _, org, _ in own]),
-        )
+        yield slice_id, Members([leaf(org, commitment) for _, org, commitment in own], [org for _, org, _ in own])

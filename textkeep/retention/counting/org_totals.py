@@ -45,10 +45,9 @@ class Parts:
     def whole(self, found: Found, rest: Found) -> None:
         """A slice that is there as it was taken, of which `rest` goes."""
         for org, number in found.orgs.items():
-            goes, part = number if rest is found else rest.orgs.get(org, 0), self.of[org]
+            goes, part = rest.orgs.get(org, 0), self.of[org]
             part["destroyed"] += goes
-            if goes != number:
-                part["kept"] += number - goes
+            part["kept"] += number - goes
 
     def lost(self, entry: Entry, kept: int) -> None:
         """A slice that is not as it was taken, of which so many texts lie where held texts are."""

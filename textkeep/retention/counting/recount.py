@@ -46,7 +46,7 @@ def recount(
     stays what the decision found. The caller holds the shelf's lock. Raises what is in UNREADABLE where an entry cannot
     be read any more.
     """
-    if decided is not None and decided == there:
+    if decided == there:
         return Recounted(census, ())
     taken = slices_of(log.entries(connection, shelf=shelf, kinds=("slice", "kept")))
     named = {int(each.slice, 16): each.found for each in census.differing}

@@ -85,10 +85,8 @@ class BegunShelves:
         begun.still = begun.early = begun.index = None
         if still is not None:
             still.end()
-        for each in (early, index):
-            if each is not None:
-                with suppress(TextkeepError), each:
-                    pass
+        _end(early)
+        _end(index)
 
     def forget(self, shelf: str) -> None:
         """Forget a shelf that is done with."""
@@ -96,7 +94,12 @@ class BegunShelves:
         self._begun.pop(shelf, None)
 
     def _drop(self, shelf: str, early: Beside | None) -> None:
-        if early is not None:
-            with suppress(TextkeepError), early:
-                pass
+        _end(early)
         self._index.drop(shelf)
+
+
+def _end(work: Beside | None) -> None:
+    """Return when that is done, whatever came of it."""
+    if work is not None:
+        with suppress(TextkeepError), work:
+            pass

@@ -1,6 +1,6 @@
 """The first four steps of a purge: intent, kept, witnessed, committed. Until the last of them nothing is destroyed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
@@ -175,7 +175,8 @@ class Deciding:
                 facts.census = take_census(
                     connection, shelf, there.texts, numbers, records=there.records, signed=signed
                 )
-            found.append((moment(held.now), numbers.told))
+            begun = self._begun.of(shelf)
+            begun.decided_at, begun.numbers = moment(held.now), numbers.told
             decision = _decision(facts.census, held.digest)
             if is_kept(shelf):
                 self._release(connection, shelf, facts, there)
@@ -183,12 +184,7 @@ class Deciding:
             held.write("committed", decision)
             return _counted(facts.census, facts.holds, self._no_more_held(connection, shelf, there))
 
-        found: list[tuple[str, Mapping[int, int] | None]] = []
-        moved = self._mover.move(shelf, order.turn, "witnessed", "committed", work)
-        if moved == "committed":
-            begun = self._begun.of(shelf)
-            begun.decided_at, begun.numbers = found[-1]
-        return moved
+        return self._mover.move(shelf, order.turn, "witnessed", "committed", work)
 
     def _release(self, connection: Connection, shelf: str, facts: Facts, there: Covered) -> None:
         """Name the releases by which a shelf of held texts is decided about: some took effect since the intent.

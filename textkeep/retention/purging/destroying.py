@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
-from functools import partial
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from textkeep.archive.keyring import Keyring, shelf_secret
 from textkeep.archive.shelf import State
@@ -249,10 +248,6 @@ class Destroying:
         return self._mover.move(shelf, order.turn, "verified", "reported", work)
 
 
-def _kept_texts(holds: HoldsInForce, connection: Connection, shelf: str) -> Mapping[int, frozenset[bytes]]:
-    return holds.there(connection, shelf).texts
-
-
 def _recounted(
     held: Held, there: There, holds: HoldsInForce, decided: Mapping[int, int] | None
 ) -> tuple[Line, Census | None]:
@@ -262,8 +257,9 @@ def _recounted(
     if census is None:
         return Line("dropped", "unknown", f"{gone}; no count from before is on record"), None
     try:
-        kept = partial(_kept_texts, holds, connection, shelf)
-        after = recount(connection, shelf, census, there.texts or {}, kept, decided)
+        after = recount(
+            connection, shelf, census, there.texts or {}, lambda: holds.there(connection, shelf).texts, decided
+        )
     except UNREADABLE:
         said = "a ledger entry that the decision read cannot be read any more: nobody can say what changed since"
         return Line("dropped", "fail", f"{gone}; {said}"), census
